@@ -1,0 +1,87 @@
+//! What the read phase sends to the items' owners.
+//!
+//! Vectors lie once in a flat arena and are named by number; the engine routes updates by
+//! `item.shard()` and ships the vectors that the other side needs. Reused from epoch to epoch.
+
+use crate::item::ItemRef;
+
+/// What an item's owner needs to take the residual again: `label - sigmoid(x·v - log_rest)`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Target {
+    /// 1 for a positive, 0 for a drawn or disliked item.
+    pub label: f32,
+    /// Natural logarithm of the summed exponentials of all other scores in the softmax.
+    pub log_rest: f32,
+    /// Weight of the event.
+    pub weight: f32,
+}
+
+/// One step for an item's vector.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ItemUpdate {
+    /// Whose vector.
+    pub item: ItemRef,
+    /// Number of x in the outbox's arena.
+    pub x: u32,
+    /// The residual's scalars.
+    pub target: Target,
+}
+
+/// One step for an item's context vector, along `weight · gradient`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct ContextUpdate {
+    /// Whose context vector.
+    pub item: ItemRef,
+    /// Number of the gradient (of the log-likelihood by x) in the outbox's arena.
+    pub gradient: u32,
+    /// The place's recency weight.
+    pub weight: f32,
+}
+
+/// Messages of the read phase, in sequence order.
+#[derive(Clone, Debug)]
+pub struct Outbox {
+    dim: usize,
+    arena: Vec<f32>,
+    /// Steps for item vectors.
+    pub items: Vec<ItemUpdate>,
+    /// Steps for context vectors.
+    pub contexts: Vec<ContextUpdate>,
+}
+
+impl Outbox {
+    /// An empty outbox for vectors of `dim` numbers.
+    pub fn new(dim: usize) -> Self {
+        Self { dim, arena: Vec::new(), items: Vec::new(), contexts: Vec::new() }
+    }
+
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.items.clear();
+        self.contexts.clear();
+    }
+
+    /// A vector of the arena.
+    pub fn vector(&self, number: u32) -> &[f32] {
+        let start = number as usize * self.dim;
+        &self.arena[start..start + self.dim]
+    }
+
+    /// How many vectors the arena holds.
+    pub fn vectors(&self) -> usize {
+        self.arena.len() / self.dim
+    }
+
+    /// Adds a zero vector and gives its number.
+    pub(super) fn push_zero(&mut self) -> u32 {
+        let number = self.vectors() as u32;
+        self.arena.resize(self.arena.len() + self.dim, 0.0);
+        number
+    }
+
+    pub(super) fn vector_mut(&mut self, number: u32) -> &mut [f32] {
+        let start = number as usize * self.dim;
+        &mut self.arena[start..start + self.dim]
+    }
+}

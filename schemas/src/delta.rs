@@ -1,0 +1,121 @@
+//! Deltas: the new absolute value of one key at an epoch, never an increment.
+//!
+//! The dataflow emits one [`EpochDeltas`] per epoch, an idle one included; a consumer applies
+//! whole epochs, in order, once. Within an epoch a key appears at most once and deltas are sorted
+//! by (kind, key), so that equal state changes are equal bytes on any number of workers.
+
+use std::sync::Arc;
+
+use crate::features::{CovisitationList, ItemPopularity, UserFeatures, UserPreferences};
+use crate::id::{ItemId, ItemRef, UserId};
+use crate::item::ItemDocument;
+use crate::lineage::{Epoch, Lineage};
+use crate::record::Digest;
+use crate::time::TimestampMs;
+
+/// The new absolute value of one key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delta {
+    /// An item exists; `document` is `None` for one known from events alone.
+    Item {
+        /// Its dense number, for all other deltas.
+        item: ItemRef,
+        /// Its id.
+        id: ItemId,
+        /// Catalogue row.
+        document: Option<Arc<ItemDocument>>,
+        /// When it was first seen: items are old in this order.
+        first_seen: (Epoch, u32),
+        /// Taken out of the catalogue: never recommend it.
+        deleted: bool,
+    },
+    /// Learned rows of an item.
+    ItemVector {
+        /// Whose.
+        item: ItemRef,
+        /// v: what it is to users.
+        vector: Arc<[f32]>,
+        /// c: what having consumed it says of a user.
+        context: Arc<[f32]>,
+    },
+    /// Popularity of an item.
+    Popularity {
+        /// Whose.
+        item: ItemRef,
+        /// Decayed sums.
+        popularity: ItemPopularity,
+    },
+    /// Neighbours of an item.
+    Covisitation {
+        /// The source item.
+        item: ItemRef,
+        /// Its list.
+        list: Arc<CovisitationList>,
+    },
+    /// Learned row of a user; `None` when the user was erased.
+    UserVector {
+        /// Whose.
+        user: UserId,
+        /// p.
+        vector: Option<Arc<[f32]>>,
+    },
+    /// Features of a user; `None` when the user was erased.
+    UserFeatures {
+        /// Whose.
+        user: UserId,
+        /// The document.
+        features: Option<Arc<UserFeatures>>,
+    },
+    /// Preferences of a user, empty when none are left in the window.
+    UserPreferences {
+        /// Whose.
+        user: UserId,
+        /// The document.
+        preferences: Arc<UserPreferences>,
+    },
+    /// Weights of the blend, as the gate keeps them.
+    Gate {
+        /// In the gate's canonical order.
+        values: Arc<[f64]>,
+    },
+}
+
+/// Where every record ended up, summed since epoch 0 (I10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PipelineCounts {
+    /// Records bound.
+    pub accepted: u64,
+    /// Folded into state.
+    pub applied: u64,
+    /// Seen before, within the dedupe horizon.
+    pub duplicate: u64,
+    /// Older than their partition's clock less the allowance.
+    pub late: u64,
+    /// Refused by the validator.
+    pub dead_letter: u64,
+}
+
+impl PipelineCounts {
+    /// I10: every accepted record is in exactly one of the other four.
+    #[must_use]
+    pub fn is_conserved(&self) -> bool {
+        self.accepted == self.applied + self.duplicate + self.late + self.dead_letter
+    }
+}
+
+/// Everything that one epoch changed.
+#[derive(Clone, Debug)]
+pub struct EpochDeltas {
+    /// Whose history.
+    pub lineage: Lineage,
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// Its logical time.
+    pub logical_time: TimestampMs,
+    /// Sorted by (kind, key), each key once.
+    pub deltas: Vec<Delta>,
+    /// BLAKE3 chain over (previous chain, this epoch's canonical deltas).
+    pub chain: Digest,
+    /// Sums since epoch 0.
+    pub counts: PipelineCounts,
+}
