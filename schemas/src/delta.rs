@@ -4,6 +4,9 @@
 //! whole epochs, in order, once. Within an epoch a key appears at most once and deltas are sorted
 //! by (kind, key), so that equal state changes are equal bytes on any number of workers.
 
+pub mod canonical;
+
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::features::{CovisitationList, ItemPopularity, UserFeatures, UserPreferences};
@@ -29,13 +32,18 @@ pub enum Delta {
         /// Taken out of the catalogue: never recommend it.
         deleted: bool,
     },
-    /// Learned rows of an item.
+    /// Learned row of an item, v: what it is to users.
     ItemVector {
         /// Whose.
         item: ItemRef,
-        /// v: what it is to users.
+        /// v.
         vector: Arc<[f32]>,
-        /// c: what having consumed it says of a user.
+    },
+    /// Learned context row of an item, c: what having consumed it says of a user.
+    ItemContext {
+        /// Whose.
+        item: ItemRef,
+        /// c.
         context: Arc<[f32]>,
     },
     /// Popularity of an item.
@@ -78,6 +86,58 @@ pub enum Delta {
         /// In the gate's canonical order.
         values: Arc<[f64]>,
     },
+}
+
+/// What a delta is about, within its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeltaKey<'a> {
+    /// The only key of its kind.
+    Only,
+    /// An item, by number.
+    Item(ItemRef),
+    /// A user, by the bytes of the id.
+    User(&'a str),
+}
+
+impl Delta {
+    /// Number of the kind: the first byte of a canonical row, fixed forever.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Item { .. } => 1,
+            Self::ItemVector { .. } => 2,
+            Self::ItemContext { .. } => 3,
+            Self::Popularity { .. } => 4,
+            Self::Covisitation { .. } => 5,
+            Self::UserVector { .. } => 6,
+            Self::UserFeatures { .. } => 7,
+            Self::UserPreferences { .. } => 8,
+            Self::Gate { .. } => 9,
+        }
+    }
+
+    /// What the deltas of an epoch are sorted by; no two of an epoch have the same.
+    #[must_use]
+    pub fn order_key(&self) -> (u8, DeltaKey<'_>) {
+        let key = match self {
+            Self::Item { item, .. }
+            | Self::ItemVector { item, .. }
+            | Self::ItemContext { item, .. }
+            | Self::Popularity { item, .. }
+            | Self::Covisitation { item, .. } => DeltaKey::Item(*item),
+            Self::UserVector { user, .. }
+            | Self::UserFeatures { user, .. }
+            | Self::UserPreferences { user, .. } => DeltaKey::User(user.as_str()),
+            Self::Gate { .. } => DeltaKey::Only,
+        };
+        (self.kind(), key)
+    }
+
+    /// Compares by [`Self::order_key`].
+    #[must_use]
+    pub fn cmp_key(&self, other: &Self) -> Ordering {
+        self.order_key().cmp(&other.order_key())
+    }
 }
 
 /// Where every record ended up, summed since epoch 0 (I10).

@@ -181,6 +181,15 @@ impl Event {
         self.user_id.as_ref().or(self.anonymous_id.as_ref())
     }
 
+    /// How many members the envelope does not know; a metric counts them.
+    #[must_use]
+    pub fn unknown_members(&self) -> usize {
+        let text = self.unknown.as_deref().unwrap_or("{}");
+        let members: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(text).expect("the validator wrote or checked the object");
+        members.len()
+    }
+
     /// Key of the record on the log: the actor, or the item for the catalogue.
     #[must_use]
     pub fn key(&self) -> &str {

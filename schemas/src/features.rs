@@ -81,11 +81,14 @@ pub struct ItemPopularity {
     pub events: u64,
 }
 
-/// Items consumed after an item, with their decayed weights as the fold keeps them.
+/// Items consumed after an item, weights in units of 2^exponent (forward decay, as
+/// [`DecayedSum`]).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CovisitationList {
-    /// Neighbour and decayed weight, in the fold's canonical order.
-    pub neighbours: Vec<(ItemRef, DecayedSum)>,
-    /// Decayed sum of all weights that left this item, dropped neighbours included.
-    pub total: DecayedSum,
+    /// Neighbour and decayed weight, in the order in which the fold came to keep them.
+    pub neighbours: Vec<(ItemRef, f32)>,
+    /// All weight that ever left this item, neighbours since dropped included.
+    pub total: f32,
+    /// Whole half-lives since the Unix epoch.
+    pub exponent: i64,
 }

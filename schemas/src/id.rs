@@ -52,7 +52,9 @@ pub fn check_id(text: &str) -> Result<(), InvalidId> {
 }
 
 /// The first 128 bits of BLAKE3 of an id's UTF-8 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct IdHash(pub [u8; 16]);
 
 impl IdHash {
@@ -149,7 +151,9 @@ id_type!(
 
 /// Dense number of an item: logical shard in the high 8 bits, rank within the shard in the low
 /// 24. The owner shard numbers its items by first (epoch, seq); a number is never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct ItemRef(pub u32);
 
 impl ItemRef {

@@ -5,6 +5,8 @@
 //! by golden files. The crate does no I/O and reads no clock.
 
 pub mod binding;
+pub mod codec;
+pub mod decode;
 pub mod delta;
 pub mod event;
 pub mod features;

@@ -12,7 +12,16 @@ pub const ALGORITHM_VERSION: u32 = 1;
 
 /// Our logical time: the n-th group of bound records. 0 is the empty state before any binding.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
     serde::Deserialize,
 )]
 #[serde(transparent)]

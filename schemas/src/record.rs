@@ -99,6 +99,42 @@ fn update_sized(hasher: &mut blake3::Hasher, bytes: &[u8]) {
     hasher.update(bytes);
 }
 
+/// Hashes the parts of a key to 128 bits: the first half of BLAKE3 of their concatenation.
+#[derive(Clone, Debug, Default)]
+pub struct KeyHasher(blake3::Hasher);
+
+impl KeyHasher {
+    /// Adds a part; a separator between parts is the caller's.
+    pub fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// The hash of the parts.
+    #[must_use]
+    pub fn finish(&self) -> crate::id::IdHash {
+        let mut first = [0; 16];
+        first.copy_from_slice(&self.0.finalize().as_bytes()[..16]);
+        crate::id::IdHash(first)
+    }
+}
+
+/// Hashes canonical bytes of any length: state rows, deltas, streams of ranks.
+#[derive(Clone, Debug, Default)]
+pub struct DigestBuilder(blake3::Hasher);
+
+impl DigestBuilder {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of what was added.
+    #[must_use]
+    pub fn finish(&self) -> Digest {
+        Digest(*self.0.finalize().as_bytes())
+    }
+}
+
 /// Builds the range digest record by record; offsets must ascend.
 #[derive(Clone, Debug, Default)]
 pub struct RangeDigest {

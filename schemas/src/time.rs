@@ -9,7 +9,16 @@ use std::fmt;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
     serde::Deserialize,
 )]
 #[serde(transparent)]
@@ -38,6 +47,9 @@ pub enum InvalidTimestamp {
     /// Not RFC 3339.
     #[error("a text timestamp must be RFC 3339, such as 2026-03-01T12:00:00Z, got {0:?}")]
     NotRfc3339(String),
+    /// RFC 3339, but before 1970 or too large for milliseconds.
+    #[error("a text timestamp must lie from 1970 to 5138, got {0:?}")]
+    OutOfYears(String),
 }
 
 impl TimestampMs {
@@ -52,10 +64,13 @@ impl TimestampMs {
 
     /// Reads RFC 3339, rounding below a millisecond down. An offset or `Z` is required.
     pub fn from_rfc3339(text: &str) -> Result<Self, InvalidTimestamp> {
-        let refused = || InvalidTimestamp::NotRfc3339(text.chars().take(64).collect());
-        let instant: jiff::Timestamp = text.parse().map_err(|_| refused())?;
-        let ms = instant.as_millisecond();
-        if (0..MILLISECONDS_BELOW).contains(&ms) { Ok(Self(ms)) } else { Err(refused()) }
+        let shown = || text.chars().take(64).collect();
+        let instant: jiff::Timestamp =
+            text.parse().map_err(|_| InvalidTimestamp::NotRfc3339(shown()))?;
+        match instant.as_millisecond() {
+            ms @ 0..MILLISECONDS_BELOW => Ok(Self(ms)),
+            _ => Err(InvalidTimestamp::OutOfYears(shown())),
+        }
     }
 
     /// Milliseconds from `earlier` to `self`; a step back in time counts as 0.

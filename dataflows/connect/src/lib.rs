@@ -1,1 +1,20 @@
-//! Being written.
+//! Ports of Eddyline to the outside world, and their implementations.
+//!
+//! Three small traits: [`EventLog`](log::EventLog), the durable, ordered input;
+//! [`FeatureStore`](features::FeatureStore), the user documents that serving reads;
+//! [`Clock`](clock::Clock), the only way to learn the wall clock. Each has one conformance suite
+//! ([`conformance`]) that every implementation passes. Which implementation runs is chosen by a
+//! URL ([`url`]).
+//!
+//! The crate moves bytes; what they mean is none of its business. It knows no event type, no
+//! model and no HTTP.
+
+pub mod clock;
+pub mod conformance;
+pub mod embedded;
+pub mod features;
+pub mod layout;
+pub mod log;
+pub mod memory;
+pub mod random;
+pub mod url;

@@ -19,7 +19,8 @@ pub struct RawScores {
 }
 
 /// Added before each logarithm: what an item that nobody took is worth.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct BlendConfig {
     /// For co-visitation.
     pub covisit_floor: f32,
@@ -36,7 +37,8 @@ impl Default for BlendConfig {
 }
 
 /// Weights of the experts.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Weights {
     /// Of x·v.
     pub factors: f32,

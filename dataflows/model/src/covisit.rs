@@ -11,7 +11,8 @@ use crate::item::ItemRef;
 use crate::math::{exp2_f32, exp2_f64, log2_f32, power_of_two};
 
 /// Shape of the co-visitation expert.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CovisitConfig {
     /// Targets kept per source item.
     pub capacity: usize,
@@ -34,8 +35,8 @@ impl Default for CovisitConfig {
         Self {
             capacity: 128,
             window: 20,
-            learn_slope: 0.3,
-            score_slope: 0.3,
+            learn_slope: 0.5,
+            score_slope: 2.0,
             half_life_ms: 90 * 86_400_000,
             source_power: 0.4,
             target_power: 0.15,
@@ -55,10 +56,19 @@ pub struct Pair {
 }
 
 /// The pairs of one positive event, newest source first; `recent` is newest first.
-pub fn pairs(config: &CovisitConfig, recent: &[ItemRef], target: ItemRef, weight: f32) -> impl Iterator<Item = Pair> {
+pub fn pairs(
+    config: &CovisitConfig,
+    recent: &[ItemRef],
+    target: ItemRef,
+    weight: f32,
+) -> impl Iterator<Item = Pair> {
     let slope = config.learn_slope;
     let places = recent.iter().take(config.window).enumerate();
-    places.filter(move |&(_, &source)| source != target).map(move |(k, &source)| Pair { source, target, weight: weight * recency(slope, k) })
+    places.filter(move |&(_, &source)| source != target).map(move |(k, &source)| Pair {
+        source,
+        target,
+        weight: weight * recency(slope, k),
+    })
 }
 
 /// Weight of the k-th last item: a hyperbola falls steeply at first and keeps a long tail, which
@@ -149,7 +159,8 @@ impl CovisitList {
         }
         // c·d / (T·d)^p = c·d^(1-p) / T^p, with d the decay from the list's unit to the moment.
         let elapsed = (time_ms as f64 / config.half_life_ms as f64 - self.exponent as f64) as f32;
-        let log2 = -elapsed * (1.0 - config.source_power) - config.source_power * log2_f32(self.total);
+        let log2 =
+            -elapsed * (1.0 - config.source_power) - config.source_power * log2_f32(self.total);
         recency(config.score_slope, k) * exp2_f32(log2)
     }
 
@@ -177,4 +188,90 @@ impl CovisitList {
 /// Divides an accumulated score by the target's norm; `popularity` is the slow decayed count.
 pub fn normalise(config: &CovisitConfig, sum: f32, popularity: f32) -> f32 {
     sum * exp2_f32(-config.target_power * log2_f32(1.0 + popularity))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{CovisitConfig, CovisitList, normalise, pairs};
+    use crate::item::ItemRef;
+
+    const HOUR: i64 = 3_600_000;
+    const NOW: i64 = 1_700_000_000_000;
+
+    #[test]
+    fn the_last_items_send_pairs_with_falling_weights() {
+        let config = CovisitConfig { window: 2, learn_slope: 1.0, ..CovisitConfig::default() };
+        let recent = [ItemRef(5), ItemRef(6), ItemRef(7)];
+        let got: Vec<_> =
+            pairs(&config, &recent, ItemRef(9), 2.0).map(|p| (p.source, p.weight)).collect();
+        assert_eq!(got, [(ItemRef(5), 2.0), (ItemRef(6), 1.0)]);
+        let same: Vec<_> =
+            pairs(&config, &recent, ItemRef(5), 2.0).map(|p| (p.source, p.weight)).collect();
+        assert_eq!(same, [(ItemRef(6), 1.0)], "an item does not follow itself and keeps its place");
+    }
+
+    /// (target, weight, time) of a made-up stream with a few late events.
+    fn stream() -> Vec<(ItemRef, f32, i64)> {
+        let late = |k: i64| if k % 11 == 0 { 40 * HOUR } else { 0 };
+        (0..500)
+            .map(|k| (ItemRef((k * k % 37) as u32), 1.0, NOW + k * 5 * HOUR - late(k)))
+            .collect()
+    }
+
+    #[test]
+    fn a_roomy_list_equals_direct_decay() {
+        let config = CovisitConfig {
+            half_life_ms: 24 * HOUR,
+            source_power: 0.0,
+            ..CovisitConfig::default()
+        };
+        let at = NOW + 2_600 * HOUR;
+        let (mut list, mut direct) = (CovisitList::default(), BTreeMap::new());
+        for (target, weight, time) in stream() {
+            list.add(&config, target, weight, time);
+            let decay = (-((at - time) as f64) / (24 * HOUR) as f64).exp2();
+            *direct.entry(target).or_insert(0.0) += f64::from(weight) * decay;
+        }
+        assert_eq!(list.entries().len(), direct.len());
+        for entry in list.entries() {
+            let got = f64::from(entry.weight * list.scale(&config, 0, at));
+            let want = direct[&entry.target];
+            assert!((got - want).abs() < 1e-4 * want, "{:?}: {got} {want}", entry.target);
+        }
+    }
+
+    #[test]
+    fn a_full_list_keeps_its_heaviest_targets() {
+        let config = CovisitConfig { capacity: 3, ..CovisitConfig::default() };
+        let mut list = CovisitList::default();
+        for (target, times) in [(1, 5), (2, 3), (3, 1), (4, 2)] {
+            (0..times).for_each(|_| list.add(&config, ItemRef(target), 1.0, NOW));
+        }
+        let kept: Vec<u32> = list.entries().iter().map(|entry| entry.target.0).collect();
+        assert_eq!(kept, [1, 2, 4]);
+        let (total, exponent) = list.parts();
+        assert!(CovisitList::from_parts(list.entries().to_vec(), total, exponent) == list);
+    }
+
+    #[test]
+    fn faded_targets_leave_and_bad_weights_do_not_enter() {
+        let config = CovisitConfig::default();
+        let mut list = CovisitList::default();
+        list.add(&config, ItemRef(1), 1.0, NOW);
+        list.add(&config, ItemRef(2), f32::NAN, NOW);
+        list.add(&config, ItemRef(2), -1.0, NOW);
+        assert_eq!(list.entries().len(), 1);
+        list.add(&config, ItemRef(3), 1.0, NOW + 200 * config.half_life_ms);
+        assert_eq!(list.entries().len(), 1, "two hundred half-lives later nothing is left");
+        assert!(list.scale(&config, 0, NOW).is_finite());
+    }
+
+    #[test]
+    fn popular_targets_are_divided_down() {
+        let config = CovisitConfig { target_power: 0.5, ..CovisitConfig::default() };
+        assert!((normalise(&config, 1.0, 3.0) - 0.5).abs() < 1e-6);
+        assert_eq!(normalise(&config, 0.0, 3.0), 0.0);
+    }
 }

@@ -19,6 +19,8 @@ pub mod initial;
 pub mod learn;
 pub mod outbox;
 pub mod represent;
+#[cfg(test)]
+mod tests;
 
 /// One learned row and its optimiser's state, borrowed from the engine's flat storage.
 #[derive(Debug)]

@@ -18,13 +18,14 @@ pub fn bucket(history: u64) -> usize {
 }
 
 /// How the gate learns.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct GateConfig {
     /// The blends that compete.
     pub blends: Vec<Weights>,
     /// Examples after which an example's gain has halved.
     pub half_life: f64,
-    /// Examples a bucket needs to weigh as much as all buckets together.
+    /// The average over all buckets counts in each bucket like so many examples of its own.
     pub borrow: f64,
 }
 
@@ -34,15 +35,27 @@ impl Default for GateConfig {
     }
 }
 
+/// Every ratio of factors to co-visitation, each with several amounts of popularity; the first, a
+/// cautious middle, is served before anything was learned.
 fn default_blends() -> Vec<Weights> {
-    let mut blends = Vec::new();
-    for factors in [0.0, 0.5, 1.0] {
-        for covisit in [0.0, 0.5, 1.0] {
-            for popular_short in [0.0, 0.5, 1.0] {
-                blends.push(Weights { factors, covisit, popular_short, popular_long: 0.1, content: 0.0 });
+    let mut blends =
+        vec![Weights { factors: 0.5, covisit: 1.0, popular_short: 0.25, ..Weights::default() }];
+    for (factors, covisit) in
+        [(1.0, 0.0), (1.0, 0.5), (0.7, 0.7), (0.5, 1.0), (0.25, 1.0), (0.0, 1.0)]
+    {
+        for popular_short in [0.0, 0.05, 0.15, 0.4, 1.0, 3.0] {
+            for popular_long in [-0.2, 0.0, 0.2] {
+                blends.push(Weights {
+                    factors,
+                    covisit,
+                    popular_short,
+                    popular_long,
+                    content: 0.0,
+                });
             }
         }
     }
+    blends.push(Weights { popular_short: 1.0, ..Weights::default() });
     blends
 }
 
@@ -69,7 +82,11 @@ pub struct GateState {
 impl GateState {
     /// The state before any example: the first blend of the grid leads everywhere.
     pub fn new(config: &GateConfig) -> Self {
-        Self { gains: vec![0.0; BUCKETS * config.blends.len()], examples: [0.0; BUCKETS], leaders: [0; BUCKETS] }
+        Self {
+            gains: vec![0.0; BUCKETS * config.blends.len()],
+            examples: [0.0; BUCKETS],
+            leaders: [0; BUCKETS],
+        }
     }
 
     /// Learns one example; one with another number of ranks than blends is ignored.
@@ -125,12 +142,82 @@ impl GateState {
     }
 
     /// The state from its plain numbers; `None` when they do not fit the configuration.
-    pub fn from_parts(config: &GateConfig, gains: Vec<f64>, examples: [f64; BUCKETS]) -> Option<Self> {
+    pub fn from_parts(
+        config: &GateConfig,
+        gains: Vec<f64>,
+        examples: [f64; BUCKETS],
+    ) -> Option<Self> {
         if gains.len() != BUCKETS * config.blends.len() {
             return None;
         }
         let mut state = Self { gains, examples, leaders: [0; BUCKETS] };
         state.elect(config);
         Some(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUCKETS, GateConfig, GateExample, GateState, bucket};
+    use crate::philox::{Draws, Purpose, RecordKey};
+
+    /// Blend `good` hits three times in four, the others once in four.
+    fn example(config: &GateConfig, bucket: usize, good: usize, draws: &mut Draws) -> GateExample {
+        let hit = |blend: usize, draw: u64| (draw < 1) != (blend == good);
+        let ranks =
+            (0..config.blends.len()).map(|blend| hit(blend, draws.below(4)).then_some(3)).collect();
+        GateExample { bucket, ranks }
+    }
+
+    fn draws() -> Draws {
+        Draws::new(
+            &RecordKey { seed: 5, topic_hash: 0, partition: 0, offset: 0 },
+            Purpose::GateSample,
+        )
+    }
+
+    #[test]
+    fn each_bucket_finds_its_blend_and_follows_a_change() {
+        let config = GateConfig { half_life: 200.0, ..GateConfig::default() };
+        let (mut state, mut draws) = (GateState::new(&config), draws());
+        for (first, second) in [(3, 40), (60, 7)] {
+            for _ in 0..1_500 {
+                state.observe(&config, &example(&config, 2, first, &mut draws));
+                state.observe(&config, &example(&config, 5, second, &mut draws));
+            }
+            assert_eq!(state.weights(&config, 2), config.blends[first]);
+            assert_eq!(state.weights(&config, 5), config.blends[second]);
+        }
+    }
+
+    #[test]
+    fn a_bucket_without_examples_borrows_from_the_others() {
+        let config = GateConfig::default();
+        let (mut state, mut draws) = (GateState::new(&config), draws());
+        assert_eq!(state.weights(&config, 0), config.blends[0], "before anything was learned");
+        for _ in 0..500 {
+            state.observe(&config, &example(&config, 1, 9, &mut draws));
+        }
+        assert_eq!(state.weights(&config, 6), config.blends[9]);
+    }
+
+    #[test]
+    fn plain_numbers_restore_the_state() {
+        let config = GateConfig::default();
+        let (mut state, mut draws) = (GateState::new(&config), draws());
+        state.observe(&config, &example(&config, 1, 9, &mut draws));
+        let (gains, examples) = state.parts();
+        let restored = GateState::from_parts(&config, gains.to_vec(), *examples);
+        assert_eq!(restored, Some(state.clone()));
+        assert_eq!(GateState::from_parts(&config, vec![0.0], [0.0; BUCKETS]), None);
+        let before = state.clone();
+        state.observe(&config, &GateExample { bucket: 1, ranks: vec![None] });
+        assert_eq!(state, before, "an example for another grid is ignored");
+    }
+
+    #[test]
+    fn buckets_grow_with_history() {
+        let got: Vec<usize> = [0, 1, 2, 3, 10, 11, 50, 51, 9_999].into_iter().map(bucket).collect();
+        assert_eq!(got, [0, 1, 1, 2, 3, 4, 5, 6, 6]);
     }
 }

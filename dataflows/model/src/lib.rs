@@ -7,9 +7,10 @@
 //!   transcendentals are our own polynomials ([`math`]), draws are counted ([`philox`]);
 //! - NaN and infinities are never stored: a step that would store one leaves the row as it was.
 //!
-//! Order of reading: [`item`], [`factors`], [`covisit`], [`popularity`], [`blend`], [`gate`], [`metrics`].
+//! Order of reading: [`item`], [`factors`], [`covisit`], [`popularity`], [`blend`], [`pool`], [`gate`], [`metrics`].
 
 pub mod blend;
+pub mod config;
 pub mod covisit;
 pub mod factors;
 pub mod gate;
@@ -18,4 +19,5 @@ pub mod kernel;
 pub mod math;
 pub mod metrics;
 pub mod philox;
+pub mod pool;
 pub mod popularity;

@@ -78,3 +78,36 @@ impl RankMetrics {
         self.shown.len() as f64 / catalogue.max(1) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{RankMetrics, discounted_gain, rank_of};
+    use crate::item::ItemRef;
+
+    #[test]
+    fn ranks_count_who_beats_the_true_item() {
+        let candidates = [(3.0, false), (1.0, true), (1.0, false), (f32::NAN, true), (0.5, true)];
+        assert_eq!(
+            rank_of(1.0, candidates.into_iter()),
+            Some(2),
+            "one higher, one equal and older"
+        );
+        assert_eq!(rank_of(f32::NAN, candidates.into_iter()), None);
+        assert_eq!(rank_of(9.0, candidates.into_iter()), Some(0));
+    }
+
+    #[test]
+    fn sums_follow_their_definitions() {
+        let mut metrics = RankMetrics::default();
+        for rank in [Some(0), Some(2), Some(10), None] {
+            metrics.observe(rank);
+        }
+        assert_eq!((metrics.events(), metrics.hit_rate()), (4, 0.5));
+        assert!((metrics.ndcg() - 1.5 / 4.0).abs() < 1e-12, "1 and 1 / log2(4)");
+        assert!((metrics.mrr() - (1.0 + 1.0 / 3.0) / 4.0).abs() < 1e-12);
+        metrics.show(&[ItemRef(1), ItemRef(2)]);
+        metrics.show(&[ItemRef(2)]);
+        assert_eq!(metrics.coverage(4), 0.5);
+        assert_eq!(discounted_gain(Some(10)), 0.0);
+    }
+}

@@ -57,7 +57,9 @@ pub struct RecordKey {
 
 /// FNV-1a of a topic's name, computed once per topic.
 pub fn topic_hash(name: &str) -> u64 {
-    name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
+    name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
 }
 
 /// The numbered draws of one record for one purpose, four words a block.
@@ -74,7 +76,12 @@ impl Draws {
     pub fn new(record: &RecordKey, purpose: Purpose) -> Self {
         // 64 + 32 + 64 + 8 + 32 bits exceed the counter: seed, topic, partition and purpose become the key.
         let stream = philox4x32(
-            [record.topic_hash as u32, (record.topic_hash >> 32) as u32, record.partition, purpose as u32],
+            [
+                record.topic_hash as u32,
+                (record.topic_hash >> 32) as u32,
+                record.partition,
+                purpose as u32,
+            ],
             [record.seed as u32, (record.seed >> 32) as u32],
         );
         Self { key: [stream[0], stream[1]], offset: record.offset, block: [0; 4], drawn: 0 }
@@ -84,7 +91,10 @@ impl Draws {
     pub fn next_u32(&mut self) -> u32 {
         let lane = (self.drawn % 4) as usize;
         if lane == 0 {
-            self.block = philox4x32([self.offset as u32, (self.offset >> 32) as u32, self.drawn / 4, 0], self.key);
+            self.block = philox4x32(
+                [self.offset as u32, (self.offset >> 32) as u32, self.drawn / 4, 0],
+                self.key,
+            );
         }
         self.drawn = self.drawn.wrapping_add(1);
         self.block[lane]
@@ -110,5 +120,51 @@ impl Draws {
     /// A uniform number in `[0, 1)`, a multiple of 2⁻²⁴.
     pub fn unit_f32(&mut self) -> f32 {
         (self.next_u32() >> 8) as f32 / 16_777_216.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Draws, Purpose, RecordKey, philox4x32};
+
+    const RECORD: RecordKey = RecordKey { seed: 7, topic_hash: 11, partition: 2, offset: 1 << 40 };
+
+    #[test]
+    fn known_answers_of_random123() {
+        let zero = philox4x32([0; 4], [0; 2]);
+        assert_eq!(zero, [0x6627_E8D5, 0xE169_C58D, 0xBC57_AC4C, 0x9B00_DBD8]);
+        let ones = philox4x32([u32::MAX; 4], [u32::MAX; 2]);
+        assert_eq!(ones, [0x408F_276D, 0x41C8_3B0E, 0xA20B_C7C6, 0x6D54_51FD]);
+        let counter = [0x243F_6A88, 0x85A3_08D3, 0x1319_8A2E, 0x0370_7344];
+        let digits_of_pi = philox4x32(counter, [0xA409_3822, 0x299F_31D0]);
+        assert_eq!(digits_of_pi, [0xD16C_FE09, 0x94FD_CCEB, 0x5001_E420, 0x2412_6EA1]);
+    }
+
+    #[test]
+    fn every_part_of_the_key_changes_the_draws() {
+        let first = |record: &RecordKey, purpose| Draws::new(record, purpose).next_u64();
+        let base = first(&RECORD, Purpose::Negative);
+        assert_eq!(base, first(&RECORD, Purpose::Negative), "the same record draws the same");
+        let others = [
+            first(&RECORD, Purpose::Replay),
+            first(&RecordKey { seed: 8, ..RECORD }, Purpose::Negative),
+            first(&RecordKey { topic_hash: 12, ..RECORD }, Purpose::Negative),
+            first(&RecordKey { partition: 3, ..RECORD }, Purpose::Negative),
+            first(&RecordKey { offset: 1, ..RECORD }, Purpose::Negative),
+        ];
+        assert!(others.iter().all(|&other| other != base));
+    }
+
+    #[test]
+    fn below_is_uniform_and_in_range() {
+        let mut draws = Draws::new(&RECORD, Purpose::Negative);
+        let mut counts = [0u32; 7];
+        for _ in 0..70_000 {
+            counts[draws.below(7) as usize] += 1;
+        }
+        // 10,000 expected each; five standard deviations are 463.
+        assert!(counts.iter().all(|count| count.abs_diff(10_000) < 463), "{counts:?}");
+        assert_eq!((draws.below(0), draws.below(1)), (0, 0));
+        assert!((0..1_000).all(|_| (0.0..1.0).contains(&draws.unit_f32())));
     }
 }

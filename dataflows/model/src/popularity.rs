@@ -64,12 +64,17 @@ impl Decayed {
 
     /// The state from what [`Decayed::parts`] gave; a broken mantissa becomes an empty count.
     pub fn from_parts(mantissa: f64, exponent: i64) -> Self {
-        if mantissa.is_finite() && mantissa > 0.0 { Self { mantissa, exponent } } else { Self::default() }
+        if mantissa.is_finite() && mantissa > 0.0 {
+            Self { mantissa, exponent }
+        } else {
+            Self::default()
+        }
     }
 }
 
 /// The two half-lives of an item's popularity.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PopularityConfig {
     /// Half-life of the fast count.
     pub short_half_life_ms: i64,
@@ -111,5 +116,75 @@ impl Popularity {
     pub fn write_canonical(&self, out: &mut Vec<u8>) {
         self.short.write_canonical(out);
         self.long.write_canonical(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Decayed, Popularity, PopularityConfig};
+
+    const HOUR: i64 = 3_600_000;
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn direct(events: &[(f64, i64)], at: i64, half_life: i64) -> f64 {
+        let decay = |time: i64| (-((at - time) as f64) / half_life as f64).exp2();
+        events.iter().map(|&(weight, time)| weight * decay(time)).sum()
+    }
+
+    #[test]
+    fn forward_form_equals_direct_decay_in_any_order() {
+        let mut events: Vec<(f64, i64)> =
+            (0..200).map(|k| (1.0 + (k % 3) as f64, NOW + (k * 7_919 % 400) * HOUR)).collect();
+        let mut keys = Vec::new();
+        for _ in 0..2 {
+            let mut count = Decayed::default();
+            events.iter().for_each(|&(weight, time)| count.add(weight, time, 24 * HOUR));
+            for at in [NOW, NOW + 400 * HOUR, NOW + 9_000 * HOUR] {
+                let (got, want) = (count.value_at(at, 24 * HOUR), direct(&events, at, 24 * HOUR));
+                assert!((got / want - 1.0).abs() < 1e-12, "{got} {want}");
+            }
+            keys.push(count.order_key());
+            events.sort_by_key(|&(_, time)| time);
+        }
+        assert!((keys[0] - keys[1]).abs() < 1e-9, "late events count as if they had been in time");
+    }
+
+    #[test]
+    fn order_does_not_depend_on_the_moment() {
+        let (mut old, mut new) = (Decayed::default(), Decayed::default());
+        (0..8).for_each(|_| old.add(1.0, NOW, 24 * HOUR));
+        (0..3).for_each(|_| new.add(1.0, NOW + 48 * HOUR, 24 * HOUR));
+        assert!(new.order_key() > old.order_key());
+        for at in [NOW, NOW + 100 * HOUR] {
+            assert!(new.value_at(at, 24 * HOUR) > old.value_at(at, 24 * HOUR));
+        }
+        assert_eq!(Decayed::default().order_key(), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn bad_input_leaves_the_count_as_it_was() {
+        let mut count = Decayed::default();
+        count.add(2.0, NOW, HOUR);
+        let before = count;
+        for (weight, half_life) in [(f64::NAN, HOUR), (-1.0, HOUR), (f64::INFINITY, HOUR), (1.0, 0)]
+        {
+            count.add(weight, NOW, half_life);
+        }
+        assert_eq!(count, before);
+        let (mantissa, exponent) = count.parts();
+        assert_eq!(Decayed::from_parts(mantissa, exponent), count);
+        assert_eq!(Decayed::from_parts(f64::NAN, 3), Decayed::default());
+    }
+
+    #[test]
+    fn the_short_count_forgets_first() {
+        let config = PopularityConfig::default();
+        let mut item = Popularity::default();
+        item.add(&config, 1.0, NOW);
+        let (short, long) = item.values_at(&config, NOW + 72 * HOUR);
+        assert!((short - 0.125).abs() < 1e-6 && long > 0.9, "{short} {long}");
+        let mut bytes = Vec::new();
+        item.write_canonical(&mut bytes);
+        assert_eq!(bytes.len(), 32);
     }
 }

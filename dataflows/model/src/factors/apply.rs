@@ -3,36 +3,71 @@
 use super::Row;
 use super::config::FactorsConfig;
 use super::outbox::Target;
-use crate::kernel::{add_scaled, cap_norm, dot, scale, squared_norm};
-use crate::math::sigmoid_f32;
+use crate::kernel::{Products, products, scale_add};
 
 /// The first so many contributions to a context row count per row and epoch, in sequence order.
 pub const CONTEXT_CONTRIBUTIONS: usize = 16;
 
+/// Added to the root of the accumulator: a row's first, tiny gradients do not make the largest steps.
+const CALM: f32 = 1e-3;
+
 /// One step of an item's vector, with the residual of the row as it is now.
 pub fn apply_item(config: &FactorsConfig, row: Row<'_>, x: &[f32], target: &Target) {
-    let residual = target.weight * (target.label - sigmoid_f32(dot(row.vector, x) - target.log_rest));
-    step(config, config.item_rate, row, x, residual);
+    let products = products(row.vector, x);
+    let residual = target.residual(products.cross);
+    step(config, row, Ascent { rate: config.item_rate, direction: x, factor: residual, products });
 }
 
 /// One step of a context vector along `weight · gradient`.
 pub fn apply_context(config: &FactorsConfig, row: Row<'_>, gradient: &[f32], weight: f32) {
-    step(config, config.context_rate, row, gradient, weight);
+    let products = products(row.vector, gradient);
+    step(
+        config,
+        row,
+        Ascent { rate: config.context_rate, direction: gradient, factor: weight, products },
+    );
 }
 
-/// Adagrad with one accumulator per row: ascends along `factor · direction`.
-/// A step that is not finite is not taken, so NaN and infinities never enter a row.
-pub(super) fn step(config: &FactorsConfig, rate: f32, row: Row<'_>, direction: &[f32], factor: f32) {
-    let mean_square = factor * factor * squared_norm(direction) / direction.len() as f32;
-    let accumulator = *row.accumulator * config.accumulator_keep + mean_square;
-    if !accumulator.is_finite() || accumulator <= 0.0 {
+/// One step of a user's vector along the gradient.
+pub(super) fn apply_user(config: &FactorsConfig, row: Row<'_>, gradient: &[f32]) {
+    let products = products(row.vector, gradient);
+    step(
+        config,
+        row,
+        Ascent { rate: config.user_rate, direction: gradient, factor: 1.0, products },
+    );
+}
+
+/// A direction of ascent and its products with the row it moves.
+struct Ascent<'a> {
+    rate: f32,
+    direction: &'a [f32],
+    factor: f32,
+    products: Products,
+}
+
+/// Adagrad with one accumulator per row: ascends along the gradient `factor · direction - shrink · vector`.
+///
+/// The squares of the gradient and of the moved row follow from three products, so the row is read
+/// once and written once. If either is not finite the step is not taken: NaN and infinities never enter a row.
+fn step(config: &FactorsConfig, row: Row<'_>, ascent: Ascent<'_>) {
+    let Ascent { rate, direction, factor, products } = ascent;
+    let shrink = rate * config.decay;
+    let gradient_square = products.combined(-shrink, factor).max(0.0);
+    let accumulator =
+        *row.accumulator * config.accumulator_keep + gradient_square / direction.len() as f32;
+    let length = rate / (accumulator.sqrt() + CALM);
+    let (keep, add) = (1.0 - length * shrink, length * factor);
+    let square = products.combined(keep, add);
+    // `max` above swallows a NaN: the products themselves are asked.
+    if !(accumulator.is_finite()
+        && square.is_finite()
+        && products.combined(-shrink, factor).is_finite())
+    {
         return;
     }
-    let length = rate / (accumulator.sqrt() + 1e-6);
     *row.accumulator = accumulator;
-    if config.decay > 0.0 {
-        scale(row.vector, 1.0 - length.min(1.0) * config.decay);
-    }
-    add_scaled(row.vector, length * factor, direction);
-    cap_norm(row.vector, config.norm_cap);
+    let cap = config.norm_cap;
+    let fit = if square > cap * cap { cap / square.sqrt() } else { 1.0 };
+    scale_add(row.vector, keep * fit, add * fit, direction);
 }

@@ -1,27 +1,26 @@
 //! Hyper-parameters of the factor model, one set for all data.
 
 /// Hyper-parameters; `default` is for throughput, [`FactorsConfig::quality`] for evaluation.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct FactorsConfig {
     /// Length of every vector; a multiple of 16.
     pub dim: usize,
     /// Uniformly drawn items per positive event.
     pub negatives: usize,
+    /// Power of (items / drawn) by which a drawn item stands for the others in the softmax.
+    pub correction: f32,
     /// How many of the user's last items enter the representation.
     pub horizon: usize,
-    /// Weight of the k-th last item is `mix·fast^k + (1-mix)·slow^k`, divided by nothing.
-    pub fast: f32,
-    /// See `fast`.
-    pub slow: f32,
-    /// See `fast`.
-    pub mix: f32,
+    /// The k-th last item weighs `1 / (1 + slope·k)`: steep at first, with a long tail.
+    pub slope: f32,
     /// Step size of user vectors.
     pub user_rate: f32,
     /// Step size of item vectors.
     pub item_rate: f32,
     /// Step size of context vectors.
     pub context_rate: f32,
-    /// Shrinkage of a row per step, times the step.
+    /// Pull towards zero, as a part of each step's gradient: `decay · rate · vector`.
     pub decay: f32,
     /// What each step keeps of a row's accumulator: below 1 the optimiser forgets.
     pub accumulator_keep: f32,
@@ -31,6 +30,8 @@ pub struct FactorsConfig {
     pub initial_scale: f32,
     /// Past events learned again after each event.
     pub replays: usize,
+    /// Weight of a replayed event beside a fresh one.
+    pub replay_weight: f32,
 }
 
 impl Default for FactorsConfig {
@@ -38,18 +39,18 @@ impl Default for FactorsConfig {
         Self {
             dim: 128,
             negatives: 6,
-            horizon: 5,
-            fast: 0.7,
-            slow: 0.9,
-            mix: 0.5,
-            user_rate: 0.05,
-            item_rate: 0.05,
-            context_rate: 0.05,
-            decay: 0.0,
-            accumulator_keep: 1.0,
+            correction: 0.5,
+            horizon: 6,
+            slope: 1.0,
+            user_rate: 0.2,
+            item_rate: 0.1,
+            context_rate: 0.2,
+            decay: 0.03,
+            accumulator_keep: 0.9999,
             norm_cap: 8.0,
-            initial_scale: 0.02,
+            initial_scale: 0.1,
             replays: 0,
+            replay_weight: 0.2,
         }
     }
 }
@@ -57,17 +58,19 @@ impl Default for FactorsConfig {
 impl FactorsConfig {
     /// For evaluation: more negatives, a longer horizon, replayed events.
     pub fn quality() -> Self {
-        Self { dim: 64, negatives: 40, horizon: 10, replays: 5, ..Self::default() }
+        Self {
+            dim: 64,
+            negatives: 40,
+            horizon: 20,
+            replays: 4,
+            accumulator_keep: 1.0,
+            ..Self::default()
+        }
     }
 
     /// Weights of the last items, newest first.
-    pub fn context_weights(&self) -> impl Iterator<Item = f32> {
-        let (fast, slow) = (self.fast, self.slow);
-        let mut parts = (self.mix, 1.0 - self.mix);
-        (0..self.horizon).map(move |_| {
-            let weight = parts.0 + parts.1;
-            parts = (parts.0 * fast, parts.1 * slow);
-            weight
-        })
+    pub fn context_weights(&self) -> impl Iterator<Item = f32> + use<> {
+        let slope = self.slope;
+        (0..self.horizon).map(move |k| 1.0 / (1.0 + slope * k as f32))
     }
 }

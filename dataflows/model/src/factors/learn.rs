@@ -1,13 +1,13 @@
 //! The read phase: one event at the owner of its user.
 
 use super::Row;
-use super::apply::step;
+use super::apply::apply_user;
 use super::config::FactorsConfig;
 use super::outbox::{ContextUpdate, ItemUpdate, Outbox, Target};
 use super::represent::represent;
 use crate::item::{ItemRef, ItemRows};
 use crate::kernel::{add_scaled, dot};
-use crate::math::{exp_f32, ln_f32, sigmoid_f32};
+use crate::math::{exp_f32, ln_f32};
 use crate::philox::Draws;
 
 /// What is learned: also the whole of what a replayed past event must carry.
@@ -15,6 +15,10 @@ use crate::philox::Draws;
 pub struct Example<'a> {
     /// The user's positive items before the event, newest first; only the first `horizon` are read.
     pub recent: &'a [ItemRef],
+    /// Items the user has consumed, as far as they are kept, in ascending order. They are no
+    /// candidates of a recommendation, so they are never drawn against the true item: without
+    /// this a user's favourites push each other down (-.007 HR@10 on ml-100k).
+    pub seen: &'a [ItemRef],
     /// The event's item.
     pub item: ItemRef,
     /// True for a liked item; false for a dislike, a skip, a low rating.
@@ -48,7 +52,10 @@ pub fn learn<R: ItemRows + ?Sized>(
     represent(config, Some(user.vector), example.recent, learner.rows, outbox.vector_mut(x));
     let first = outbox.items.len();
     score_items(learner, example, draws, (outbox, x));
-    set_rests(&mut outbox.items[first..], example);
+    let drawn = (outbox.scores.len() - 1).max(1);
+    let stands = config.correction * ln_f32(learner.rows.count().max(1) as f32 / drawn as f32);
+    set_rests(&mut outbox.items[first..], &outbox.scores, stands);
+    outbox.items[first].target.label = f32::from(u8::from(example.positive));
     if !example.positive {
         outbox.items.truncate(first + 1);
     }
@@ -59,45 +66,57 @@ pub fn learn<R: ItemRows + ?Sized>(
             outbox.contexts.push(ContextUpdate { item, gradient, weight });
         }
     }
-    step(config, config.user_rate, user, outbox.vector(gradient), 1.0);
+    apply_user(config, user, outbox.vector(gradient));
 }
 
-/// Pushes the event's item and the drawn ones; `log_rest` holds the bare score for the moment.
+/// Pushes an update and its score for the event's item, then for the drawn ones.
 fn score_items<R: ItemRows + ?Sized>(
     learner: &Learner<'_, R>,
     example: &Example<'_>,
     draws: &mut Draws,
     (outbox, x): (&mut Outbox, u32),
 ) {
+    outbox.scores.clear();
+    let target = Target { label: 0.0, log_rest: 0.0, weight: example.weight };
+    let own = learner.rows.vector(example.item).map_or(0.0, |vector| dot(vector, outbox.vector(x)));
+    outbox.scores.push(own);
+    outbox.items.push(ItemUpdate { item: example.item, x, target });
     let count = learner.rows.count();
-    let score = |outbox: &Outbox, item| learner.rows.vector(item).map(|vector| dot(vector, outbox.vector(x)));
-    let own = score(outbox, example.item).unwrap_or(0.0);
-    outbox.items.push(ItemUpdate { item: example.item, x, target: Target { label: 1.0, log_rest: own, weight: example.weight } });
-    for _ in 0..learner.config.negatives.min(usize::try_from(count).unwrap_or(usize::MAX)) {
+    for _ in 0..u64::try_from(learner.config.negatives).unwrap_or(u64::MAX).min(count) {
         let item = learner.rows.nth(draws.below(count));
-        let Some(bare) = score(outbox, item).filter(|_| item != example.item) else { continue };
-        outbox.items.push(ItemUpdate { item, x, target: Target { label: 0.0, log_rest: bare, weight: example.weight } });
+        if item == example.item || example.seen.binary_search(&item).is_ok() {
+            continue;
+        }
+        let Some(vector) = learner.rows.vector(item) else { continue };
+        let score = dot(vector, outbox.vector(x));
+        outbox.scores.push(score);
+        outbox.items.push(ItemUpdate { item, x, target });
     }
 }
 
-/// Turns bare scores into the logarithm of the others' summed exponentials, and sets the label.
-fn set_rests(updates: &mut [ItemUpdate], example: &Example<'_>) {
-    let top = updates.iter().fold(f32::NEG_INFINITY, |top, update| top.max(update.target.log_rest));
-    let total: f32 = updates.iter().fold(0.0, |sum, update| sum + exp_f32(update.target.log_rest - top));
-    for update in updates.iter_mut() {
-        let rest = total - exp_f32(update.target.log_rest - top);
-        // When one item holds nearly everything the difference cancels: bound it from below.
-        update.target.log_rest = top + ln_f32(rest.max(1e-6));
+/// Sets each update's `log_rest`: the logarithm of the others' summed exponentials, where a drawn
+/// item counts e^stands times, for the many that were not drawn.
+fn set_rests(updates: &mut [ItemUpdate], scores: &[f32], stands: f32) {
+    let lift = |k: usize| if k == 0 { scores[0] } else { scores[k] + stands };
+    let top = (0..scores.len()).fold(f32::NEG_INFINITY, |top, k| top.max(lift(k)));
+    let total = (0..scores.len()).fold(0.0, |sum, k| sum + exp_f32(lift(k) - top));
+    for (k, update) in updates.iter_mut().enumerate() {
+        // When one item holds nearly everything the difference cancels: it is bounded from below.
+        let rest = (total - exp_f32(lift(k) - top)).max(1e-6);
+        update.target.log_rest = top + ln_f32(rest) - (lift(k) - scores[k]);
     }
-    updates[0].target.label = f32::from(u8::from(example.positive));
 }
 
 /// Sums residual · v into the gradient by x.
-fn ascend<R: ItemRows + ?Sized>(learner: &Learner<'_, R>, (outbox, gradient): (&mut Outbox, u32), first: usize) {
+fn ascend<R: ItemRows + ?Sized>(
+    learner: &Learner<'_, R>,
+    (outbox, gradient): (&mut Outbox, u32),
+    first: usize,
+) {
     for at in first..outbox.items.len() {
-        let ItemUpdate { item, x, target } = outbox.items[at];
+        let ItemUpdate { item, target, .. } = outbox.items[at];
         let Some(vector) = learner.rows.vector(item) else { continue };
-        let residual = target.weight * (target.label - sigmoid_f32(dot(vector, outbox.vector(x)) - target.log_rest));
+        let residual = target.residual(outbox.scores[at - first]);
         add_scaled(outbox.vector_mut(gradient), residual, vector);
     }
 }

@@ -4,6 +4,7 @@
 //! `item.shard()` and ships the vectors that the other side needs. Reused from epoch to epoch.
 
 use crate::item::ItemRef;
+use crate::math::sigmoid_f32;
 
 /// What an item's owner needs to take the residual again: `label - sigmoid(x·v - log_rest)`.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -14,6 +15,13 @@ pub struct Target {
     pub log_rest: f32,
     /// Weight of the event.
     pub weight: f32,
+}
+
+impl Target {
+    /// label - probability, times the weight, for an item whose score is x·v.
+    pub fn residual(&self, score: f32) -> f32 {
+        self.weight * (self.label - sigmoid_f32(score - self.log_rest))
+    }
 }
 
 /// One step for an item's vector.
@@ -47,12 +55,14 @@ pub struct Outbox {
     pub items: Vec<ItemUpdate>,
     /// Steps for context vectors.
     pub contexts: Vec<ContextUpdate>,
+    /// x·v of the event's items, in the order of their updates: scratch of one event.
+    pub(super) scores: Vec<f32>,
 }
 
 impl Outbox {
     /// An empty outbox for vectors of `dim` numbers.
     pub fn new(dim: usize) -> Self {
-        Self { dim, arena: Vec::new(), items: Vec::new(), contexts: Vec::new() }
+        Self { dim, arena: Vec::new(), items: Vec::new(), contexts: Vec::new(), scores: Vec::new() }
     }
 
     /// Empties it and keeps its memory.

@@ -1,0 +1,168 @@
+//! What can go wrong with a log, by what the caller may do next.
+
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use eddyline_schemas::record::Offset;
+use eddyline_schemas::topic::{Topic, TopicPartition};
+
+/// An error of the layer below.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an append did not return offsets.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Certainly not written: the caller addressed a partition that does not exist.
+    #[error("partition {partition} does not exist: the topic has {partitions}")]
+    UnknownPartition {
+        /// As addressed.
+        partition: TopicPartition,
+        /// How many the topic has.
+        partitions: u32,
+    },
+    /// Certainly not written: split or drop the record.
+    #[error(
+        "record {index} of the batch is too large: {bytes} bytes, at most {} and {} headers",
+        super::MAX_RECORD_BYTES,
+        u16::MAX
+    )]
+    TooLarge {
+        /// Place in the batch.
+        index: usize,
+        /// Its size.
+        bytes: usize,
+    },
+    /// Certainly not written: the log stopped after an earlier failure and must be opened again.
+    #[error("the log has stopped: {0}")]
+    Stopped(String),
+    /// Maybe written: only an idempotent retry, after the log was opened again, is safe.
+    #[error("outcome of the append is unknown, the log has stopped")]
+    Unknown(#[source] BoxError),
+}
+
+impl AppendError {
+    /// Whether the batch is certainly not on the log.
+    #[must_use]
+    pub fn is_certainly_not_written(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+}
+
+/// Why a read found nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The caller addressed a partition that does not exist.
+    #[error("partition {partition} does not exist: the topic has {partitions}")]
+    UnknownPartition {
+        /// As addressed.
+        partition: TopicPartition,
+        /// How many the topic has.
+        partitions: u32,
+    },
+    /// The caller expects records that the log does not have: trimmed, or another log.
+    #[error(
+        "offsets {}..{} of {partition} are missing: the log has {start}..{end}",
+        missing.start, missing.end
+    )]
+    OutOfRange {
+        /// Which partition.
+        partition: TopicPartition,
+        /// What is not there.
+        missing: Range<Offset>,
+        /// First offset of the log.
+        start: Offset,
+        /// Next offset of the log.
+        end: Offset,
+    },
+    /// The log has the records and cannot vouch for them: a person is needed.
+    #[error("offsets {}..{} of {partition} are corrupt: {reason}", offsets.start, offsets.end)]
+    Corrupt {
+        /// Which partition.
+        partition: TopicPartition,
+        /// What cannot be read.
+        offsets: Range<Offset>,
+        /// How it shows.
+        reason: String,
+    },
+    /// The log stopped after an earlier failure and must be opened again.
+    #[error("the log has stopped: {0}")]
+    Stopped(String),
+    /// The layer below failed: a retry may help.
+    #[error("cannot read {partition}")]
+    Unavailable {
+        /// Which partition.
+        partition: TopicPartition,
+        /// The failure.
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another place in this one, has the log open.
+    #[error("the log in {} is in use by process {owner}", folder.display())]
+    InUse {
+        /// Where.
+        folder: PathBuf,
+        /// Process id of the owner, or `unknown`.
+        owner: String,
+    },
+    /// Partitions can be added, never removed: ask for at least as many as there are.
+    #[error("topic {topic} has {stored} partitions and cannot shrink to {asked}")]
+    FewerPartitions {
+        /// Whose partitions.
+        topic: Topic,
+        /// What the log has.
+        stored: u32,
+        /// What was asked for.
+        asked: u32,
+    },
+    /// What was written cannot be read back: a person is needed.
+    #[error("the log in {} is damaged: {what}", folder.display())]
+    Damaged {
+        /// Where.
+        folder: PathBuf,
+        /// Which part of it.
+        what: String,
+        /// How it showed.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// Acknowledged records are gone: restore the folder from a copy; to accept the loss, delete
+    /// `file`.
+    #[error(
+        "the log in {} has lost records: {acknowledged} were acknowledged, {found} are there; \
+         restore it from a copy, or delete {file} to go on without them",
+        folder.display()
+    )]
+    Lost {
+        /// Where.
+        folder: PathBuf,
+        /// How many there should be at least.
+        acknowledged: u64,
+        /// How many there are.
+        found: u64,
+        /// The file that keeps the number.
+        file: &'static str,
+    },
+    /// The file system failed.
+    #[error("cannot open the log in {}", folder.display())]
+    Io {
+        /// Where.
+        folder: PathBuf,
+        /// The failure.
+        #[source]
+        source: io::Error,
+    },
+    /// The URL does not say which log.
+    #[error("log url {url:?}: {reason}")]
+    Url {
+        /// As given.
+        url: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+}

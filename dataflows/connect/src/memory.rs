@@ -1,0 +1,124 @@
+//! The event log in memory: for tests, and for runs whose input can be read again.
+//!
+//! "Durable" means until the process ends. All records stay in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddyline_schemas::record::{Offset, Record};
+use eddyline_schemas::time::TimestampMs;
+use eddyline_schemas::topic::{Topic, TopicPartition};
+use parking_lot::RwLock;
+
+use crate::clock::Clock;
+use crate::layout::{LogLayout, TOPICS};
+use crate::log::{
+    Append, AppendError, AppendVersion, EventLog, ReadBatch, ReadError, ReadLimit, Signal,
+    check_batch, check_offset, payload_bytes,
+};
+
+/// See the module doc.
+pub struct MemoryLog {
+    layout: LogLayout,
+    clock: Arc<dyn Clock>,
+    /// One per partition, in the order of [`LogLayout::all`].
+    partitions: RwLock<Vec<Vec<Record>>>,
+    topic_ids: [[u8; 16]; TOPICS.len()],
+    signal: Signal,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    #[must_use]
+    pub fn new(layout: LogLayout, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            layout,
+            clock,
+            partitions: RwLock::new(vec![Vec::new(); layout.all().count()]),
+            topic_ids: TOPICS.map(|_| crate::random::bytes()),
+            signal: Signal::default(),
+        }
+    }
+
+    fn index(&self, partition: TopicPartition) -> Result<usize, ReadError> {
+        self.layout.index(partition).ok_or_else(|| ReadError::UnknownPartition {
+            partition,
+            partitions: self.layout.partitions(partition.topic),
+        })
+    }
+}
+
+impl EventLog for MemoryLog {
+    fn append(&self, batch: Vec<Append>) -> Result<Vec<Offset>, AppendError> {
+        check_batch(&batch, &self.layout)?;
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut partitions = self.partitions.write();
+        let now = self.clock.now();
+        let offsets = batch
+            .into_iter()
+            .map(|append| {
+                let index = self.layout.index(append.partition).expect("the batch was checked");
+                push(&mut partitions[index], append, now)
+            })
+            .collect();
+        drop(partitions);
+        self.signal.raise();
+        Ok(offsets)
+    }
+
+    fn read(
+        &self,
+        partition: TopicPartition,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<ReadBatch, ReadError> {
+        let index = self.index(partition)?;
+        let partitions = self.partitions.read();
+        let records = &partitions[index];
+        check_offset(partition, from, 0, records.len() as Offset)?;
+        let mut batch = ReadBatch { records: Vec::new(), next: from };
+        let mut bytes = 0;
+        for record in &records[from as usize..] {
+            bytes += payload_bytes(&record.key, &record.value, &record.headers);
+            let full = bytes > limit.bytes && !batch.records.is_empty();
+            if full || batch.records.len() == limit.records {
+                break;
+            }
+            batch.records.push((batch.next, record.clone()));
+            batch.next += 1;
+        }
+        Ok(batch)
+    }
+
+    fn start_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
+        self.index(partition).map(|_| 0)
+    }
+
+    fn end_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
+        let index = self.index(partition)?;
+        Ok(self.partitions.read()[index].len() as Offset)
+    }
+
+    fn partitions(&self, topic: Topic) -> u32 {
+        self.layout.partitions(topic)
+    }
+
+    fn topic_id(&self, topic: Topic) -> [u8; 16] {
+        let at = TOPICS.iter().position(|known| *known == topic);
+        self.topic_ids[at.expect("TOPICS has all topics")]
+    }
+
+    fn wait(&self, seen: AppendVersion, timeout: Duration) -> AppendVersion {
+        self.signal.wait(seen, timeout)
+    }
+}
+
+fn push(records: &mut Vec<Record>, append: Append, now: TimestampMs) -> Offset {
+    let offset = records.len() as Offset;
+    let append_time = records.last().map_or(now, |last| last.append_time.max(now));
+    let Append { key, value, headers, .. } = append;
+    records.push(Record { append_time, key, value, headers });
+    offset
+}

@@ -1,0 +1,90 @@
+//! Which event log, by URL: `memory:`, or `embedded:` and a folder, such as `embedded:./data`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::SystemClock;
+use crate::embedded::EmbeddedLog;
+use crate::layout::LogLayout;
+use crate::log::{EventLog, OpenError};
+use crate::memory::MemoryLog;
+
+/// Schemes that [`open_log`] can open.
+pub const SCHEMES: [&str; 2] = ["memory:", "embedded:FOLDER"];
+
+/// A URL that names a log this build can open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum LogUrl<'a> {
+    Memory,
+    Embedded(&'a Path),
+}
+
+/// Opens the log that `url` names, on the machine's clock.
+pub fn open_log(url: &str, layout: LogLayout) -> Result<Arc<dyn EventLog>, OpenError> {
+    let clock = Arc::new(SystemClock);
+    Ok(match LogUrl::parse(url)? {
+        LogUrl::Memory => Arc::new(MemoryLog::new(layout, clock)),
+        LogUrl::Embedded(folder) => Arc::new(EmbeddedLog::open(folder, layout, clock)?),
+    })
+}
+
+/// Tells whether [`open_log`] would know what `url` means, without opening anything.
+pub fn check_log_url(url: &str) -> Result<(), OpenError> {
+    LogUrl::parse(url).map(|_| ())
+}
+
+impl<'a> LogUrl<'a> {
+    fn parse(url: &'a str) -> Result<Self, OpenError> {
+        let known = SCHEMES.join(", ");
+        let refused = |reason: String| OpenError::Url { url: url.to_owned(), reason };
+        let Some((scheme, rest)) = url.split_once(':') else {
+            return Err(refused(format!("it has no scheme, write one of {known}")));
+        };
+        match (scheme, rest) {
+            ("memory", "") => Ok(Self::Memory),
+            ("memory", _) => Err(refused("a log in memory has no name, write memory:".to_owned())),
+            ("embedded", "") => Err(refused("name a folder, such as embedded:./data".to_owned())),
+            ("embedded", rest) if rest.starts_with("//") => {
+                Err(refused("write the folder right after the colon: embedded:./data".to_owned()))
+            }
+            ("embedded", folder) => Ok(Self::Embedded(Path::new(folder))),
+            ("kafka" | "fluvio", _) => {
+                Err(refused(format!("this build has no {scheme} adapter yet, it has {known}")))
+            }
+            _ => Err(refused(format!("unknown scheme {scheme:?}, write one of {known}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_understood_or_refused_by_name() {
+        let check = |url: &str, want: Result<LogUrl<'_>, &str>| match (LogUrl::parse(url), want) {
+            (Ok(got), Ok(want)) => assert_eq!(got, want, "{url}"),
+            (Err(got), Err(want)) => {
+                let got = got.to_string();
+                assert!(got.contains(want) && got.contains(url), "{url}: {got}");
+            }
+            (got, want) => panic!("{url}: {got:?}, expected {want:?}"),
+        };
+        check("memory:", Ok(LogUrl::Memory));
+        check("embedded:./data", Ok(LogUrl::Embedded(Path::new("./data"))));
+        check("embedded:/var/lib/e", Ok(LogUrl::Embedded(Path::new("/var/lib/e"))));
+        check("memory:x", Err("write memory:"));
+        check("embedded:", Err("name a folder"));
+        check("embedded://data", Err("right after the colon"));
+        check("kafka://broker:9092", Err("no kafka adapter yet"));
+        check("fluvio://sc", Err("no fluvio adapter yet"));
+        check("redis://h", Err("unknown scheme \"redis\", write one of memory:, embedded:FOLDER"));
+        check("data", Err("no scheme"));
+    }
+
+    #[test]
+    fn memory_opens() {
+        let log = open_log("memory:", LogLayout::default()).expect("nothing to go wrong");
+        assert_eq!(log.partitions(eddyline_schemas::topic::Topic::UserEvents), 4);
+    }
+}

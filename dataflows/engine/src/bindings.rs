@@ -1,0 +1,161 @@
+//! Reading the bindings topic: what is accepted, and the records that an accepted epoch binds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use eddyline_connect::log::{EventLog, ReadLimit};
+use eddyline_schemas::binding::{
+    Accepted, Binding, BindingFold, BoundRange, Control, ControlAction,
+};
+use eddyline_schemas::codec::decode_binding;
+use eddyline_schemas::decode::{Refusal, RefusalKind};
+use eddyline_schemas::record::{Offset, RangeDigest};
+use eddyline_schemas::time::TimestampMs;
+use eddyline_schemas::topic::{Topic, TopicPartition};
+
+use crate::bound::EpochInput;
+use crate::error::EngineError;
+use crate::intake::{Judged, PartitionClock};
+use crate::sequencer::epoch_input;
+
+/// The one partition of the bindings topic.
+pub(crate) const BINDINGS: TopicPartition = TopicPartition { topic: Topic::Bindings, partition: 0 };
+
+const READ: ReadLimit = ReadLimit { records: 4_096, bytes: 8 << 20 };
+
+/// Follows the bindings topic from its start.
+pub(crate) struct BindingReader {
+    log: Arc<dyn EventLog>,
+    next: Offset,
+    /// State of the accepting fold.
+    pub(crate) fold: BindingFold,
+}
+
+impl BindingReader {
+    pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
+        Self { log, next: 0, fold: BindingFold::default() }
+    }
+
+    /// Whether the whole topic has been read.
+    pub(crate) fn is_at_end(&self) -> Result<bool, EngineError> {
+        Ok(self.next >= self.log.end_offset(BINDINGS)?)
+    }
+
+    /// What has been accepted since the last call.
+    pub(crate) fn read(&mut self) -> Result<Vec<Accepted>, EngineError> {
+        let batch = self.log.read(BINDINGS, self.next, READ)?;
+        let mut accepted = Vec::new();
+        for (offset, record) in &batch.records {
+            let invalid = |source| EngineError::InvalidBinding { offset: *offset, source };
+            let decoded = decode_binding(&record.value).map_err(invalid)?;
+            match self.fold.step(decoded, &record.value)? {
+                Ok(one) => accepted.push(one),
+                Err(void) => tracing::info!(offset, ?void, "binding record is void"),
+            }
+        }
+        self.next = batch.next;
+        Ok(accepted)
+    }
+}
+
+/// Judges bound records, and remembers each partition's clock.
+pub(crate) struct BoundReader {
+    log: Arc<dyn EventLog>,
+    allowance_ms: i64,
+    clocks: BTreeMap<TopicPartition, PartitionClock>,
+    skipped: BTreeSet<(TopicPartition, Offset)>,
+}
+
+impl BoundReader {
+    pub(crate) fn new(log: Arc<dyn EventLog>, allowance_ms: i64) -> Self {
+        Self { log, allowance_ms, clocks: BTreeMap::new(), skipped: BTreeSet::new() }
+    }
+
+    /// Follows a control.
+    pub(crate) fn control(&mut self, control: &Control) -> Result<(), EngineError> {
+        match &control.action {
+            ControlAction::Skip { partition, offset } => {
+                self.skipped.insert((*partition, *offset));
+                Ok(())
+            }
+            // State is not written out yet: the log is folded from its start.
+            ControlAction::Snapshot => Ok(()),
+            ControlAction::Erasure { .. } => {
+                Err(EngineError::UnknownControl { epoch: control.epoch, control: "erasure" })
+            }
+        }
+    }
+
+    /// A partition's clock so far.
+    pub(crate) fn clock(&self, partition: TopicPartition) -> TimestampMs {
+        self.clocks.get(&partition).map_or(TimestampMs(i64::MIN), PartitionClock::now)
+    }
+
+    /// Judges the next records of a partition; the offset to read next.
+    pub(crate) fn judge(
+        &mut self,
+        partition: TopicPartition,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<(Vec<Judged>, Offset), EngineError> {
+        let batch = self.log.read(partition, from, limit)?;
+        let new_clock = || PartitionClock::new(partition, self.allowance_ms);
+        let clock = self.clocks.entry(partition).or_insert_with(new_clock);
+        let judge = |(offset, record): &(Offset, eddyline_schemas::record::Record)| {
+            if self.skipped.contains(&(partition, *offset)) {
+                return clock.skip(*offset, record, skipped());
+            }
+            clock.judge(*offset, record)
+        };
+        Ok((batch.records.iter().map(judge).collect(), batch.next))
+    }
+
+    /// Reads what an accepted binding bound, and checks that it is what was bound.
+    pub(crate) fn read_bound(&mut self, binding: &Binding) -> Result<EpochInput, EngineError> {
+        let mut all = Vec::new();
+        for range in &binding.ranges {
+            if self.log.topic_id(range.partition.topic) != range.topic_id {
+                let (epoch, partition) = (binding.epoch, range.partition);
+                return Err(EngineError::TopicRecreated { epoch, partition });
+            }
+            let judged = self.read_range(range)?;
+            let mut digest = RangeDigest::default();
+            judged.iter().for_each(|judged| digest.add(judged.offset, judged.hash));
+            if digest.count() != range.count || digest.finish() != range.digest {
+                return Err(EngineError::BoundRecordsChanged {
+                    epoch: binding.epoch,
+                    partition: range.partition,
+                    range: range.start..range.end,
+                });
+            }
+            all.extend(judged);
+        }
+        let mut input = epoch_input(all, binding.logical_time);
+        input.header.logical_time = binding.logical_time;
+        Ok(input)
+    }
+
+    fn read_range(&mut self, range: &BoundRange) -> Result<Vec<Judged>, EngineError> {
+        let mut judged = Vec::new();
+        let mut next = range.start;
+        while next < range.end {
+            let records = usize::try_from(range.end - next).unwrap_or(usize::MAX).min(READ.records);
+            let (more, after) = self.judge(range.partition, next, ReadLimit { records, ..READ })?;
+            if after == next {
+                break;
+            }
+            judged.extend(more);
+            next = after;
+        }
+        Ok(judged)
+    }
+}
+
+fn skipped() -> Refusal {
+    Refusal {
+        kind: RefusalKind::InvalidField,
+        pointer: String::new(),
+        detail: "passed over by an operator's control".to_owned(),
+        event_id: None,
+    }
+}

@@ -1,0 +1,113 @@
+//! Turns what the workers say of an epoch into its deltas: sorted, chained, summed.
+
+use eddyline_model::config::CoreConfig;
+use eddyline_schemas::delta::canonical::write_canonical;
+use eddyline_schemas::delta::{EpochDeltas, PipelineCounts};
+use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::record::{Digest, DigestBuilder};
+use eddyline_schemas::time::TimestampMs;
+
+use crate::graph::Commit;
+use crate::rank::RankedEvent;
+use crate::state::Tables;
+
+/// A committed epoch.
+#[derive(Debug)]
+pub struct Committed {
+    /// What it changed.
+    pub deltas: EpochDeltas,
+    /// Events that were tested before they were learned, in the order of `seq`.
+    pub ranked: Vec<RankedEvent>,
+}
+
+/// All state at an epoch, in one hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StateDigest {
+    /// Whose history.
+    pub lineage: Lineage,
+    /// As of the end of which epoch.
+    pub epoch: Epoch,
+    /// BLAKE3 of canonical state: without lineage, term, writer, worker or path.
+    pub state_digest: Digest,
+    /// The chain over all deltas up to the epoch.
+    pub delta_digest: Digest,
+}
+
+/// Sums over all epochs so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Committer {
+    lineage: Lineage,
+    epoch: Epoch,
+    logical_time: TimestampMs,
+    chain: Digest,
+    counts: PipelineCounts,
+    bytes: Vec<u8>,
+}
+
+impl Committer {
+    pub(crate) fn new(lineage: Lineage) -> Self {
+        Self {
+            lineage,
+            epoch: Epoch(0),
+            logical_time: TimestampMs(0),
+            chain: Digest::default(),
+            counts: PipelineCounts::default(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Commits the next epoch.
+    pub(crate) fn commit(&mut self, commit: Commit) -> Committed {
+        let Commit { epoch, header, duplicates, mut deltas, mut ranked } = commit;
+        deltas.sort_unstable_by(eddyline_schemas::delta::Delta::cmp_key);
+        ranked.sort_by_key(|event| event.seq);
+        self.epoch = Epoch(epoch);
+        self.logical_time = self.logical_time.max(header.logical_time);
+        self.counts.accepted += header.accepted;
+        self.counts.late += header.late;
+        self.counts.dead_letter += header.dead_letter;
+        self.counts.duplicate += duplicates;
+        self.counts.applied += header.accepted - header.late - header.dead_letter - duplicates;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&self.chain.0);
+        self.bytes.extend_from_slice(&epoch.to_le_bytes());
+        self.bytes.extend_from_slice(&self.logical_time.0.to_le_bytes());
+        deltas.iter().for_each(|delta| write_canonical(delta, &mut self.bytes));
+        self.chain = Digest::of(&self.bytes);
+        let deltas = EpochDeltas {
+            lineage: self.lineage,
+            epoch: self.epoch,
+            logical_time: self.logical_time,
+            deltas,
+            chain: self.chain,
+            counts: self.counts,
+        };
+        Committed { deltas, ranked }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub(crate) fn counts(&self) -> PipelineCounts {
+        self.counts
+    }
+
+    /// The digest of all state; call it only while no epoch is in flight.
+    pub(crate) fn digest(&self, config: &CoreConfig, tables: &Tables) -> StateDigest {
+        let mut all = DigestBuilder::default();
+        all.update(&tables.digest(config).0);
+        all.update(&self.epoch.0.to_le_bytes());
+        all.update(&self.logical_time.0.to_le_bytes());
+        let counts = self.counts;
+        let sums =
+            [counts.accepted, counts.applied, counts.duplicate, counts.late, counts.dead_letter];
+        sums.iter().for_each(|sum| all.update(&sum.to_le_bytes()));
+        StateDigest {
+            lineage: self.lineage,
+            epoch: self.epoch,
+            state_digest: all.finish(),
+            delta_digest: self.chain,
+        }
+    }
+}

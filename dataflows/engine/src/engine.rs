@@ -1,0 +1,243 @@
+//! The engine as its users see it: start it on a log, watch it, ask for its digest, stop it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use eddyline_connect::log::EventLog;
+use eddyline_model::config::CoreConfig;
+use eddyline_schemas::delta::PipelineCounts;
+use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::record::Offset;
+use eddyline_schemas::topic::TopicPartition;
+use parking_lot::Mutex;
+
+use crate::committer::StateDigest;
+use crate::driver::Driver;
+use crate::error::EngineError;
+use crate::folder::{Progress, Sink};
+
+/// How epochs are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochLimits {
+    /// Records that close an epoch.
+    pub events: usize,
+    /// Time after which an epoch is closed with what there is.
+    pub wait: Duration,
+    /// Records of an epoch while there is a backlog.
+    pub backlog_events: usize,
+}
+
+impl Default for EpochLimits {
+    fn default() -> Self {
+        Self { events: 1_024, wait: Duration::from_millis(10), backlog_events: 4_096 }
+    }
+}
+
+/// What an engine needs to know.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Everything that changes state.
+    pub core: CoreConfig,
+    /// Threads; changes speed, never state.
+    pub workers: usize,
+    /// How epochs are cut.
+    pub epoch: EpochLimits,
+}
+
+impl EngineConfig {
+    fn check(&self) -> Result<(), EngineError> {
+        if self.epoch.events == 0 || self.epoch.backlog_events < self.epoch.events {
+            let rule = "dataflow.epoch_events must be at least 1 and at most dataflow.backlog_epoch_events";
+            return Err(EngineError::Config(rule.into()));
+        }
+        Ok(())
+    }
+}
+
+/// Where the engine is.
+#[derive(Clone, Debug)]
+pub struct EngineStatus {
+    /// The history that is being written.
+    pub lineage: Lineage,
+    /// Last epoch that is bound.
+    pub bound_epoch: Epoch,
+    /// Last epoch whose deltas were handed to the sink.
+    pub committed_epoch: Epoch,
+    /// Sums up to the committed epoch.
+    pub counts: PipelineCounts,
+    /// Records on the log that are not bound yet.
+    pub lag_records: u64,
+    /// All epochs that were bound before the start are folded again.
+    pub is_recovered: bool,
+    /// Why the engine stopped, if it did.
+    pub failure: Option<String>,
+}
+
+/// What driver and committer tell the outside.
+pub(crate) struct Shared {
+    pub(crate) lineage: Lineage,
+    pub(crate) bound_epoch: AtomicU64,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) bound_ends: Mutex<BoundEnds>,
+    pub(crate) is_recovered: std::sync::atomic::AtomicBool,
+    pub(crate) failure: Mutex<Option<String>>,
+}
+
+/// The newest bindings of each partition: (end, epoch), ascending.
+#[derive(Debug, Default)]
+pub(crate) struct BoundEnds(BTreeMap<TopicPartition, VecDeque<(Offset, Epoch)>>);
+
+/// Bindings remembered per partition for read-your-writes.
+const REMEMBERED: usize = 8_192;
+
+impl BoundEnds {
+    pub(crate) fn add(&mut self, partition: TopicPartition, end: Offset, epoch: Epoch) {
+        let ends = self.0.entry(partition).or_default();
+        ends.push_back((end, epoch));
+        if ends.len() > REMEMBERED {
+            ends.pop_front();
+        }
+    }
+
+    /// The epoch that covers an offset; `None` when it is not bound yet. An offset older than what
+    /// is remembered is covered by the oldest remembered epoch at the latest.
+    fn epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
+        let ends = self.0.get(&partition)?;
+        let at = ends.partition_point(|&(end, _)| end <= offset);
+        ends.get(at).map(|&(_, epoch)| epoch)
+    }
+
+    fn end(&self, partition: TopicPartition) -> Offset {
+        self.0.get(&partition).and_then(|ends| ends.back()).map_or(0, |&(end, _)| end)
+    }
+}
+
+pub(crate) enum Command {
+    Digest(Sender<StateDigest>),
+    Stop,
+}
+
+/// A running engine. Dropping it stops it.
+pub struct Engine {
+    shared: Arc<Shared>,
+    log: Arc<dyn EventLog>,
+    commands: Sender<Command>,
+    driver: Option<JoinHandle<Result<StateDigest, EngineError>>>,
+}
+
+/// Starts an engine on `log`: folds again what was bound, then goes on.
+pub fn start(
+    config: EngineConfig,
+    log: Arc<dyn EventLog>,
+    sink: Sink,
+) -> Result<Engine, EngineError> {
+    config.check()?;
+    let lineage = Lineage::root(config.core.hash());
+    let shared = Arc::new(Shared {
+        lineage,
+        bound_epoch: AtomicU64::new(0),
+        progress: Arc::default(),
+        bound_ends: Mutex::default(),
+        is_recovered: false.into(),
+        failure: Mutex::default(),
+    });
+    let (commands, commanded): (Sender<Command>, Receiver<Command>) = bounded(16);
+    let driver = Driver::new(config, Arc::clone(&log), Arc::clone(&shared), sink)?;
+    let failure = Arc::clone(&shared);
+    let run = move || {
+        let result = driver.run(&commanded);
+        if let Err(error) = &result {
+            tracing::error!(error = error as &dyn std::error::Error, "the engine stopped");
+            *failure.failure.lock() = Some(chain(error));
+            failure.progress.nudge();
+        }
+        result
+    };
+    let thread = std::thread::Builder::new().name("eddyline-driver".into());
+    let driver = thread.spawn(run).map_err(EngineError::Thread)?;
+    Ok(Engine { shared, log, commands, driver: Some(driver) })
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl Engine {
+    /// Where the engine is.
+    #[must_use]
+    pub fn status(&self) -> EngineStatus {
+        let committed = self.shared.progress.committed();
+        EngineStatus {
+            lineage: self.shared.lineage,
+            bound_epoch: Epoch(self.shared.bound_epoch.load(Ordering::Acquire)),
+            committed_epoch: committed.epoch,
+            counts: committed.counts,
+            lag_records: self.lag_records(),
+            is_recovered: self.shared.is_recovered.load(Ordering::Acquire),
+            failure: self.shared.failure.lock().clone(),
+        }
+    }
+
+    fn lag_records(&self) -> u64 {
+        let bound = self.shared.bound_ends.lock();
+        let mut lag = 0;
+        for topic in eddyline_schemas::topic::Topic::INPUTS {
+            for partition in 0..self.log.partitions(topic) {
+                let at = TopicPartition { topic, partition };
+                lag += self.log.end_offset(at).unwrap_or(0).saturating_sub(bound.end(at));
+            }
+        }
+        lag
+    }
+
+    /// The epoch that covers an offset; `None` when it is not bound yet.
+    #[must_use]
+    pub fn epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
+        self.shared.bound_ends.lock().epoch_of(partition, offset)
+    }
+
+    /// Blocks until `epoch` is committed; false when the time is over first.
+    #[must_use]
+    pub fn wait_committed(&self, epoch: Epoch, timeout: Duration) -> bool {
+        self.shared.progress.wait(epoch, timeout)
+    }
+
+    /// The digest of all state, as of the epoch at which nothing is in flight.
+    pub fn state_digest(&self) -> Result<StateDigest, EngineError> {
+        let (to, answer) = bounded(1);
+        let gone = || EngineError::Stopped(self.failure());
+        self.commands.send(Command::Digest(to)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())
+    }
+
+    /// Stops after what is bound is committed, and gives the digest as of then.
+    pub fn shutdown(mut self) -> Result<StateDigest, EngineError> {
+        let _ = self.commands.send(Command::Stop);
+        let driver = self.driver.take().expect("only shutdown and drop take it");
+        driver.join().unwrap_or_else(|_| Err(EngineError::Stopped("its thread panicked".into())))
+    }
+
+    fn failure(&self) -> String {
+        self.shared.failure.lock().clone().unwrap_or_else(|| "it was shut down".into())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            let _ = self.commands.send(Command::Stop);
+            drop(driver.join());
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Folds epochs that somebody else has bound: the workers, the committing thread, and how far
+//! they are. The live driver, replay and evaluation all fold through this one type.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
+use eddyline_model::config::CoreConfig;
+use eddyline_schemas::delta::PipelineCounts;
+use eddyline_schemas::lineage::{Epoch, Lineage};
+use parking_lot::{Condvar, Mutex};
+
+use crate::bound::EpochInput;
+use crate::committer::{Committed, Committer, StateDigest};
+use crate::error::EngineError;
+use crate::flow::{Arrival, Flow};
+use crate::graph::Commit;
+
+/// Epochs that may be between feed and sink.
+const IN_FLIGHT: u64 = 8;
+
+/// Takes each committed epoch, in order. May block: the folder waits.
+pub type Sink = Box<dyn FnMut(Committed) + Send>;
+
+/// The last committed epoch, and the sums up to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommittedState {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The sums.
+    pub counts: PipelineCounts,
+}
+
+/// How far the sink is.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    committed: Mutex<CommittedState>,
+    changed: Condvar,
+}
+
+impl Progress {
+    pub(crate) fn committed(&self) -> CommittedState {
+        *self.committed.lock()
+    }
+
+    fn set(&self, state: CommittedState) {
+        *self.committed.lock() = state;
+        self.changed.notify_all();
+    }
+
+    /// Wakes everybody who waits, to look at something else.
+    pub(crate) fn nudge(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Blocks until `epoch` is committed; false when the time is over first.
+    pub(crate) fn wait(&self, epoch: Epoch, timeout: Duration) -> bool {
+        let mut committed = self.committed.lock();
+        let is_behind = |committed: &mut CommittedState| committed.epoch < epoch;
+        self.changed.wait_while_for(&mut committed, is_behind, timeout);
+        committed.epoch >= epoch
+    }
+
+    fn wait_for_ever(&self, epoch: Epoch) {
+        let mut committed = self.committed.lock();
+        self.changed.wait_while(&mut committed, |committed| committed.epoch < epoch);
+    }
+}
+
+/// See the module doc.
+pub struct Folder {
+    core: Arc<CoreConfig>,
+    flow: Flow,
+    progress: Arc<Progress>,
+    digests: Sender<Sender<Committer>>,
+    committing: JoinHandle<()>,
+    fed: Epoch,
+}
+
+impl Folder {
+    /// Starts `workers` threads on empty state.
+    pub fn start(core: &CoreConfig, workers: usize, sink: Sink) -> Result<Self, EngineError> {
+        Self::start_with(core, workers, Arc::default(), sink)
+    }
+
+    pub(crate) fn start_with(
+        core: &CoreConfig,
+        workers: usize,
+        progress: Arc<Progress>,
+        sink: Sink,
+    ) -> Result<Self, EngineError> {
+        check(core, workers)?;
+        let core = Arc::new(core.clone());
+        let (flow, commits) = Flow::start(&core, workers)?;
+        let (digests, asked) = unbounded();
+        let committer = Committer::new(Lineage::root(core.hash()));
+        let told = Arc::clone(&progress);
+        let run = move || commit_all(committer, &commits, &asked, (&told, sink));
+        let thread = std::thread::Builder::new().name("eddyline-commit".into());
+        let committing = thread.spawn(run).map_err(EngineError::Thread)?;
+        Ok(Self { core, flow, progress, digests, committing, fed: Epoch(0) })
+    }
+
+    /// Lets events arrive at the workers in another order, which must change nothing.
+    pub fn set_arrival(&mut self, arrival: Arrival) {
+        self.flow.arrival = arrival;
+    }
+
+    /// Feeds the next epoch, once few enough are in flight.
+    pub fn feed(&mut self, input: EpochInput) -> Epoch {
+        self.fed = self.fed.next();
+        self.progress.wait_for_ever(Epoch(self.fed.0.saturating_sub(IN_FLIGHT)));
+        self.flow.feed(self.fed.0, input);
+        self.fed
+    }
+
+    /// Waits until nothing is in flight, then digests the state.
+    #[must_use]
+    pub fn digest(&self) -> StateDigest {
+        self.progress.wait_for_ever(self.fed);
+        let (to, committer) = bounded(1);
+        self.digests.send(to).expect("the committing thread lives as long as the folder");
+        let committer = committer.recv().expect("the committing thread answers");
+        committer.digest(&self.core, &self.flow.tables)
+    }
+
+    /// Finishes what was fed, and gives the digest as of then.
+    #[must_use]
+    pub fn end(self) -> StateDigest {
+        let digest = self.digest();
+        self.flow.end();
+        drop(self.digests);
+        drop(self.committing.join());
+        digest
+    }
+}
+
+fn check(core: &CoreConfig, workers: usize) -> Result<(), EngineError> {
+    let dim = core.factors.dim;
+    if workers == 0 || workers > eddyline_schemas::id::SHARDS {
+        return Err(EngineError::Config("dataflow.workers must be 1 to 256".into()));
+    }
+    if dim == 0 || !dim.is_multiple_of(eddyline_model::kernel::LANES) {
+        return Err(EngineError::Config("core.factors.dim must be a multiple of 16".into()));
+    }
+    Ok(())
+}
+
+fn commit_all(
+    mut committer: Committer,
+    commits: &Receiver<Commit>,
+    asked: &Receiver<Sender<Committer>>,
+    (progress, mut sink): (&Progress, Sink),
+) {
+    loop {
+        select! {
+            recv(commits) -> commit => {
+                let Ok(commit) = commit else { break };
+                sink(committer.commit(commit));
+                let (epoch, counts) = (committer.epoch(), committer.counts());
+                progress.set(CommittedState { epoch, counts });
+            }
+            recv(asked) -> to => {
+                let Ok(to) = to else { break };
+                // Whoever asked may have given up.
+                let _ = to.send(committer.clone());
+            }
+        }
+    }
+}

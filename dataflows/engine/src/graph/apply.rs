@@ -1,0 +1,251 @@
+//! The apply phase of an epoch: items' owners apply what the read phase asked for, in `seq`.
+//!
+//! Batches of several workers are merged by `seq`, so an item sees the same steps in the same
+//! order on any number of workers. Residuals are taken again with the row as it is by then.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use eddyline_model::factors::Row;
+use eddyline_model::factors::apply::{CONTEXT_CONTRIBUTIONS, apply_context, apply_item};
+use eddyline_model::popularity::Popularity;
+use eddyline_schemas::delta::Delta;
+use eddyline_schemas::id::{ItemRef, SHARDS};
+use eddyline_schemas::item::ItemDocument;
+use eddyline_schemas::lineage::Epoch;
+use parking_lot::RwLockWriteGuard;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::operator::Operator;
+
+use super::Context;
+use super::item_deltas::item_deltas;
+use super::stash::Stash;
+use super::work::{DeltaBatch, LearnBatch, Mark};
+use crate::bound::InProcess;
+use crate::state::items::{ItemRow, ItemShard};
+use crate::state::preferences::Facet;
+
+/// What the apply phase of one worker sends on.
+#[derive(Clone, Debug)]
+pub(super) enum Applied {
+    /// To the sink.
+    Deltas(DeltaBatch),
+    /// To the preferences: an item's facets as they come and go.
+    Facets(Vec<(ItemRef, (Facet, Arc<str>), i64)>),
+}
+
+type Output = CapacityContainerBuilder<Vec<InProcess<Applied>>>;
+
+/// A batch addressed to a worker.
+pub(super) type Addressed = (usize, Arc<LearnBatch>);
+
+/// Every worker receives every batch of an epoch and applies what its shards own.
+pub(super) fn apply_stream<'s>(
+    batches: StreamVec<'s, u64, InProcess<Addressed>>,
+    context: Context,
+) -> StreamVec<'s, u64, InProcess<Applied>> {
+    let pact = Exchange::new(|batch: &InProcess<Addressed>| batch.0.0 as u64);
+    batches.unary_frontier::<Output, _, _, _>(pact, "Apply", move |capability, _| {
+        drop(capability);
+        let mut stash = Stash::new();
+        let mut phase = ApplyPhase::new(context);
+        move |(input, frontier), output| {
+            input.for_each_stamp(|stamp, data| {
+                if let Some(capability) = stamp.retain_least(output.output_index()) {
+                    let batches = data.flat_map(|batch| batch.drain(..));
+                    stash.add(capability, batches.map(|batch| batch.0.1));
+                }
+            });
+            while let Some((capability, batches)) = stash.next_complete(&[frontier]) {
+                let epoch = Epoch(*capability.time());
+                let mut session = output.session(&capability);
+                for applied in phase.epoch(epoch, &batches) {
+                    session.give(InProcess(applied));
+                }
+            }
+        }
+    })
+}
+
+/// What changed of this worker's items in an epoch.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    pub(super) rows: BTreeSet<ItemRef>,
+    pub(super) vectors: Vec<ItemRef>,
+    pub(super) contexts: Vec<ItemRef>,
+    pub(super) popularity: Vec<ItemRef>,
+    pub(super) covisitation: Vec<ItemRef>,
+}
+
+struct ApplyPhase {
+    context: Context,
+    touched: Touched,
+    facets: Vec<(ItemRef, (Facet, Arc<str>), i64)>,
+}
+
+/// The shards of this worker, by number; `None` for the others'.
+pub(super) type Owned<'a> = Vec<Option<RwLockWriteGuard<'a, ItemShard>>>;
+
+impl ApplyPhase {
+    fn new(context: Context) -> Self {
+        Self { context, touched: Touched::default(), facets: Vec::new() }
+    }
+
+    fn epoch(&mut self, epoch: Epoch, batches: &[Arc<LearnBatch>]) -> Vec<Applied> {
+        let context = self.context.clone();
+        let is_owned = |shard| shard % context.workers == context.worker;
+        let tables = &context.tables;
+        let lock = |shard: usize| is_owned(shard).then(|| tables.items[shard].write());
+        let mut owned: Owned<'_> = (0..SHARDS).map(lock).collect();
+        self.new_rows(&mut owned, epoch, batches);
+        for (batch, at) in merged(batches) {
+            self.apply(&mut owned, batch, at);
+        }
+        owned.iter_mut().flatten().for_each(|shard| shard.end_epoch());
+        let mut out = item_deltas(&owned, &mut self.touched, context.config.factors.dim);
+        let mut ranked = Vec::new();
+        if is_owned(0) {
+            let mut gate = tables.gate.write();
+            let before = ranked.len();
+            for (batch, at) in merged(batches) {
+                for (event, example) in &batch.ranked[range(batch, at, |mark| mark.ranked_end)] {
+                    gate.observe(&context.config.gate, example);
+                    ranked.push(event.clone());
+                }
+            }
+            if ranked.len() > before {
+                let (gains, examples) = gate.parts();
+                out.push(Delta::Gate { values: gains.iter().chain(examples).copied().collect() });
+            }
+        }
+        let facets = std::mem::take(&mut self.facets);
+        let deltas = DeltaBatch { deltas: out, ranked, ..DeltaBatch::default() };
+        vec![Applied::Deltas(deltas), Applied::Facets(facets)]
+    }
+
+    fn new_rows(&mut self, owned: &mut Owned<'_>, epoch: Epoch, batches: &[Arc<LearnBatch>]) {
+        let mut rows: Vec<_> = batches.iter().flat_map(|batch| &batch.new_rows).collect();
+        rows.sort_by_key(|row| (row.item.shard(), row.item.rank()));
+        for row in rows {
+            let Some(shard) = &mut owned[usize::from(row.item.shard())] else { continue };
+            debug_assert_eq!(shard.rows.len(), row.item.rank() as usize, "numbers have no holes");
+            let fresh = ItemRow {
+                id: row.id.clone(),
+                first_seen: (epoch, row.seq),
+                document: None,
+                category: None,
+                deleted: false,
+                popularity: Popularity::default(),
+                events: 0,
+                covisitation: eddyline_model::covisit::CovisitList::default(),
+            };
+            shard.push(fresh, &row.vector);
+            self.touched.rows.insert(row.item);
+            self.touched.vectors.push(row.item);
+        }
+    }
+
+    fn apply(&mut self, owned: &mut Owned<'_>, batch: &LearnBatch, at: usize) {
+        let config = Arc::clone(&self.context.config);
+        let dim = config.factors.dim;
+        let time = batch.marks[at].time;
+        for change in &batch.catalogue[range(batch, at, |mark| mark.catalogue_end)] {
+            if let Some(shard) = &mut owned[usize::from(change.item.shard())] {
+                self.set_document(shard, change.item, change.document.clone());
+            }
+        }
+        for update in &batch.outbox.items[range(batch, at, |mark| mark.items_end)] {
+            let Some(shard) = &mut owned[usize::from(update.item.shard())] else { continue };
+            let shard = &mut **shard;
+            let Some(row) =
+                row(&mut shard.vectors, &mut shard.vector_accumulators, update.item, dim)
+            else {
+                continue;
+            };
+            apply_item(&config.factors, row, batch.outbox.vector(update.x), &update.target);
+            self.touched.vectors.push(update.item);
+        }
+        for update in &batch.outbox.contexts[range(batch, at, |mark| mark.contexts_end)] {
+            let Some(shard) = &mut owned[usize::from(update.item.shard())] else { continue };
+            let shard = &mut **shard;
+            if !shard.admit_context(update.item.rank(), CONTEXT_CONTRIBUTIONS as u8) {
+                continue;
+            }
+            let rows = (&mut shard.contexts, &mut shard.context_accumulators);
+            let Some(row) = row(rows.0, rows.1, update.item, dim) else { continue };
+            let gradient = batch.outbox.vector(update.gradient);
+            apply_context(&config.factors, row, gradient, update.weight);
+            self.touched.contexts.push(update.item);
+        }
+        self.count(owned, batch, at, time.0);
+    }
+
+    fn count(&mut self, owned: &mut Owned<'_>, batch: &LearnBatch, at: usize, time_ms: i64) {
+        let config = &self.context.config;
+        for pair in &batch.pairs[range(batch, at, |mark| mark.pairs_end)] {
+            let Some(shard) = &mut owned[usize::from(pair.source.shard())] else { continue };
+            let Some(row) = shard.rows.get_mut(pair.source.rank() as usize) else { continue };
+            row.covisitation.add(&config.covisitation, pair.target, pair.weight, time_ms);
+            self.touched.covisitation.push(pair.source);
+        }
+        for &(item, weight) in &batch.taken[range(batch, at, |mark| mark.taken_end)] {
+            let Some(shard) = &mut owned[usize::from(item.shard())] else { continue };
+            let Some(row) = shard.rows.get_mut(item.rank() as usize) else { continue };
+            row.popularity.add(&config.popularity, weight, time_ms);
+            row.events += 1;
+            self.touched.popularity.push(item);
+        }
+    }
+
+    fn set_document(
+        &mut self,
+        shard: &mut ItemShard,
+        item: ItemRef,
+        document: Option<Arc<ItemDocument>>,
+    ) {
+        let Some(row) = shard.rows.get(item.rank() as usize) else { return };
+        let old = row.document.clone();
+        let changes = [(old, -1), (document.clone(), 1)];
+        for (document, change) in changes.iter().filter_map(|(d, n)| Some((d.as_ref()?, *n))) {
+            let categories = document.categories.iter().map(|name| (Facet::Category, name));
+            let brand = document.brand.iter().map(|name| (Facet::Brand, name));
+            let facets = categories.chain(brand);
+            self.facets
+                .extend(facets.map(|(facet, name)| (item, (facet, name.as_str().into()), change)));
+        }
+        shard.set_document(item.rank(), document);
+        self.touched.rows.insert(item);
+    }
+}
+
+fn row<'a>(
+    vectors: &'a mut [f32],
+    accumulators: &'a mut [f32],
+    item: ItemRef,
+    dim: usize,
+) -> Option<Row<'a>> {
+    let at = item.rank() as usize;
+    let vector = vectors.get_mut(at * dim..(at + 1) * dim)?;
+    Some(Row { vector, accumulator: accumulators.get_mut(at)? })
+}
+
+/// What the mark at `at` closed in the list whose ends `end` gives.
+fn range(batch: &LearnBatch, at: usize, end: impl Fn(&Mark) -> u32) -> std::ops::Range<usize> {
+    let from = if at == 0 { 0 } else { end(&batch.marks[at - 1]) };
+    from as usize..end(&batch.marks[at]) as usize
+}
+
+/// Marks of all batches in the order of `seq`; the lines of one event stay in their own order,
+/// since one user's event is read by one worker.
+fn merged(batches: &[Arc<LearnBatch>]) -> impl Iterator<Item = (&LearnBatch, usize)> {
+    let mut next = vec![0; batches.len()];
+    std::iter::from_fn(move || {
+        let heads = batches.iter().zip(&next).enumerate();
+        let heads = heads.filter_map(|(b, (batch, &at))| Some((batch.marks.get(at)?.seq, b)));
+        let (_, batch) = heads.min()?;
+        next[batch] += 1;
+        Some((&*batches[batch], next[batch] - 1))
+    })
+}

@@ -1,0 +1,70 @@
+//! Drops every event whose id was seen within the horizon, and takes the rest apart into lines.
+
+use std::sync::Arc;
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::operator::Operator;
+
+use super::Context;
+use super::stash::Stash;
+use super::work::{Fresh, Line};
+use crate::bound::{Bound, InProcess};
+use crate::state::dedupe::DedupeLimits;
+
+type Output = CapacityContainerBuilder<Vec<InProcess<Fresh>>>;
+
+/// Of events with the same id, the first in `seq` passes.
+pub(super) fn dedupe<'s>(
+    events: StreamVec<'s, u64, InProcess<Bound>>,
+    context: Context,
+) -> StreamVec<'s, u64, InProcess<Fresh>> {
+    let pact = Exchange::new(|bound: &InProcess<Bound>| u64::from(bound.0.event.dedupe.shard()));
+    events.unary_frontier::<Output, _, _, _>(pact, "Dedupe", move |capability, _| {
+        drop(capability);
+        let mut stash = Stash::new();
+        move |(input, frontier), output| {
+            input.for_each_stamp(|stamp, data| {
+                if let Some(capability) = stamp.retain_least(output.output_index()) {
+                    stash.add(
+                        capability,
+                        data.flat_map(|batch| batch.drain(..)).map(|bound| bound.0),
+                    );
+                }
+            });
+            while let Some((capability, mut bound)) = stash.next_complete(&[frontier]) {
+                bound.sort_unstable_by_key(|bound: &Bound| bound.seq);
+                let mut session = output.session(&capability);
+                for fresh in pass_fresh(&context, bound) {
+                    session.give(InProcess(fresh));
+                }
+            }
+        }
+    })
+}
+
+fn pass_fresh(context: &Context, bound: Vec<Bound>) -> Vec<Fresh> {
+    let config = &context.config.dedupe;
+    let limits = DedupeLimits {
+        horizon_hours: i64::from(config.horizon_hours),
+        ids: usize::try_from(config.max_ids / eddyline_schemas::id::SHARDS as u64)
+            .unwrap_or(usize::MAX),
+    };
+    let mut fresh = Vec::with_capacity(bound.len());
+    let mut duplicates = 0;
+    for Bound { seq, event } in bound {
+        let mut shard = context.tables.dedupe[usize::from(event.dedupe.shard())].lock();
+        if shard.insert(limits, (event.at, event.clock_hour), event.dedupe) {
+            let lines = event.items.len().max(1) as u16;
+            let line = |line| Fresh::Line(Line { seq, line, event: Arc::clone(&event) });
+            fresh.extend((0..lines).map(line));
+        } else {
+            duplicates += 1;
+        }
+    }
+    if duplicates > 0 {
+        fresh.push(Fresh::Duplicates(duplicates));
+    }
+    fresh
+}

@@ -1,0 +1,499 @@
+//! The read phase of an epoch: users are folded and learned at their owner, in `seq`.
+//!
+//! Item rows are read as of the epoch's start; what must change in them is written into a
+//! [`LearnBatch`] for their owners. The operator waits for the loop from the apply phase: nobody
+//! reads epoch t + 1 before every owner is done with t.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use eddyline_model::config::Signal;
+use eddyline_model::covisit;
+use eddyline_model::factors::Row;
+use eddyline_model::factors::initial::initial_item_vector;
+use eddyline_model::factors::learn::{Example, Learner, learn};
+use eddyline_model::factors::represent::represent;
+use eddyline_model::philox::{Draws, Purpose, RecordKey, topic_hash};
+use eddyline_schemas::delta::Delta;
+use eddyline_schemas::event::EventType;
+use eddyline_schemas::id::{ItemRef, SHARDS};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::operator::Operator;
+
+use super::Context;
+use super::stash::Stash;
+use super::work::{CatalogueChange, DeltaBatch, LearnBatch, Line, NewRow, Work};
+use crate::bound::{DecodedEvent, Header, InProcess};
+use crate::rank::{Question, Ranker};
+use crate::state::preferences::{Touch, WindowEdge};
+use crate::state::reservoir::PastEvent;
+use crate::state::users::{Touched, UserShard};
+use crate::view::ItemView;
+
+/// What the read phase of one worker sends on, once an epoch.
+#[derive(Clone, Debug)]
+pub(super) enum Learned {
+    /// To every owner.
+    Batch(Arc<LearnBatch>),
+    /// To the sink.
+    Deltas(DeltaBatch),
+    /// To the preferences: touches and how their counts change.
+    Touches(Vec<(Touch, u8, i64)>),
+}
+
+type Output = CapacityContainerBuilder<Vec<InProcess<Learned>>>;
+
+/// Work and headers in; the loop carries no data, only the news that an epoch is applied.
+pub(super) fn learn_stream<'s>(
+    work: StreamVec<'s, u64, InProcess<Work>>,
+    headers: StreamVec<'s, u64, InProcess<Header>>,
+    applied: StreamVec<'s, u64, InProcess<()>>,
+    context: Context,
+) -> StreamVec<'s, u64, InProcess<Learned>> {
+    use timely::dataflow::operators::Concat;
+    use timely::dataflow::operators::vec::Map;
+    let index = context.worker as u64;
+    let work = work.map(|work| InProcess(Input::Work(work.0)));
+    let headers = headers.map(move |header| InProcess(Input::Header(header.0, index)));
+    let pact = Exchange::new(|input: &InProcess<Input>| input.0.route());
+    work.concat(headers).binary_frontier::<_, Output, _, _, _, _>(
+        applied,
+        pact,
+        Pipeline,
+        "Learn",
+        move |capability, _| {
+            drop(capability);
+            let mut stash = Stash::new();
+            let mut phase = ReadPhase::new(context);
+            move |(input, frontier), (applied, applied_frontier), output| {
+                applied.for_each_stamp(|_, _| {});
+                input.for_each_stamp(|stamp, data| {
+                    if let Some(capability) = stamp.retain_least(output.output_index()) {
+                        stash.add(
+                            capability,
+                            data.flat_map(|batch| batch.drain(..)).map(|input| input.0),
+                        );
+                    }
+                });
+                // One epoch at most: the loop must turn before the next one may be read.
+                if let Some((capability, inputs)) =
+                    stash.next_complete(&[frontier, applied_frontier])
+                {
+                    let mut session = output.session(&capability);
+                    phase
+                        .epoch(inputs)
+                        .into_iter()
+                        .for_each(|learned| session.give(InProcess(learned)));
+                }
+            }
+        },
+    )
+}
+
+#[derive(Clone, Debug)]
+enum Input {
+    Work(Work),
+    Header(Header, u64),
+}
+
+impl Input {
+    fn route(&self) -> u64 {
+        match self {
+            Self::Work(work) => work.shard(),
+            Self::Header(_, worker) => *worker,
+        }
+    }
+}
+
+/// The read phase of one worker.
+struct ReadPhase {
+    context: Context,
+    ranker: Ranker,
+    x: Vec<f32>,
+    batches: Vec<Arc<LearnBatch>>,
+    touched: BTreeMap<(u8, u32), Changed>,
+    touches: BTreeMap<(Touch, u8), i64>,
+    duplicates: u64,
+}
+
+/// What changed of a user in this epoch.
+#[derive(Clone, Copy, Debug, Default)]
+struct Changed {
+    vector: bool,
+    learned: u32,
+}
+
+/// What the phase reads while it folds an epoch.
+struct Reading<'a> {
+    view: ItemView<'a>,
+    header: Header,
+}
+
+impl ReadPhase {
+    fn new(context: Context) -> Self {
+        Self {
+            x: vec![0.0; context.config.factors.dim],
+            context,
+            ranker: Ranker::default(),
+            batches: Vec::new(),
+            touched: BTreeMap::new(),
+            touches: BTreeMap::new(),
+            duplicates: 0,
+        }
+    }
+
+    fn epoch(&mut self, inputs: Vec<Input>) -> Vec<Learned> {
+        let mut header = Header::default();
+        let mut work = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            match input {
+                Input::Header(of_epoch, _) => header = of_epoch,
+                Input::Work(one) => work.push(one),
+            }
+        }
+        work.sort_by_key(Work::order);
+        let context = self.context.clone();
+        let view = ItemView::new(&context.tables, context.config.factors.dim);
+        let reading = Reading { view, header };
+        let mut batch = self.fresh_batch();
+        let into = Arc::get_mut(&mut batch).expect("a fresh batch has no other owner");
+        self.expire(&reading);
+        for one in work {
+            let order = one.order();
+            match one {
+                Work::Touch { line, item } => self.touch(&reading, into, &line, item),
+                Work::NewItem { line, item } => self.new_item(&reading, into, &line, item),
+                Work::Catalogue { line, item } => catalogue(into, &line, item),
+                Work::Duplicates(count) => self.duplicates += count,
+            }
+            debug_assert!(into.marks.is_sorted_by_key(|mark| mark.seq), "{order:?} is in order");
+        }
+        let deltas = self.deltas(&reading);
+        drop(reading);
+        self.batches.push(Arc::clone(&batch));
+        let touches = std::mem::take(&mut self.touches);
+        let touches: Vec<_> = touches.into_iter().map(|((t, shard), n)| (t, shard, n)).collect();
+        vec![Learned::Batch(batch), Learned::Deltas(deltas), Learned::Touches(touches)]
+    }
+
+    /// A batch that nobody reads any more, emptied: fresh arenas would cost page faults each epoch.
+    fn fresh_batch(&mut self) -> Arc<LearnBatch> {
+        let free = self.batches.iter().position(|batch| Arc::strong_count(batch) == 1);
+        let mut batch = match free {
+            Some(at) => self.batches.swap_remove(at),
+            None => Arc::new(LearnBatch::new(self.context.config.factors.dim)),
+        };
+        match Arc::get_mut(&mut batch) {
+            Some(unshared) => unshared.clear(),
+            None => batch = Arc::new(LearnBatch::new(self.context.config.factors.dim)),
+        }
+        batch
+    }
+
+    fn owned_shards(&self) -> impl Iterator<Item = usize> + use<> {
+        (self.context.worker..SHARDS).step_by(self.context.workers)
+    }
+
+    fn expire(&mut self, reading: &Reading<'_>) {
+        let edge = self.edge(reading);
+        for shard in self.owned_shards() {
+            let left = self.context.tables.preferences[shard].lock().expire(edge);
+            for (touch, change) in left {
+                *self.touches.entry((touch, shard as u8)).or_default() += change;
+            }
+        }
+    }
+
+    fn edge(&self, reading: &Reading<'_>) -> WindowEdge {
+        WindowEdge::new(reading.header.logical_time, self.context.config.users.preference_ms())
+    }
+
+    fn new_item(&self, reading: &Reading<'_>, into: &mut LearnBatch, line: &Line, item: ItemRef) {
+        let config = &self.context.config;
+        let dim = config.factors.dim;
+        let event = &line.event;
+        let document = event.event.item.as_ref();
+        let category = document.and_then(|document| document.categories.first());
+        let centroid = category.and_then(|category| centroid(&reading.view, category, item, dim));
+        let at = usize::from(line.line);
+        let hash = event.items[at].0.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
+        let mut vector = vec![0.0; dim];
+        initial_item_vector(&config.factors, config.seed, hash, centroid.as_deref(), &mut vector);
+        into.new_rows.push(NewRow {
+            seq: line.seq,
+            item,
+            id: event.event.items[at].clone(),
+            vector,
+        });
+    }
+
+    fn touch(
+        &mut self,
+        reading: &Reading<'_>,
+        into: &mut LearnBatch,
+        line: &Line,
+        item: Option<ItemRef>,
+    ) {
+        let event = &*line.event;
+        let (Some(hash), Some(actor)) = (event.user, event.event.actor()) else { return };
+        let context = self.context.clone();
+        let dim = context.config.factors.dim;
+        let mut shard = context.tables.users[usize::from(hash.shard())].write();
+        let Some(rank) = shard.enter(dim, hash, actor) else {
+            tracing::error!(shard = hash.shard(), "a shard numbers no more users");
+            return;
+        };
+        let key = (hash.shard(), rank);
+        if event.event.event_type == EventType::Erase {
+            shard.erase(dim, rank);
+            self.forget(key);
+            self.touched.insert(key, Changed { vector: true, learned: 0 });
+            return;
+        }
+        if let Some(item) = item {
+            self.learn_line(reading, into, &mut shard, Taken { line, item, key });
+        }
+        self.touched.entry(key).or_default();
+        let category = item.and_then(|item| reading.view.row(item)?.category.as_ref());
+        let is_first_line = line.line == 0;
+        let touched = Touched { item, is_first_line, time: event.event_time, category };
+        shard.rows[rank as usize].fold(&context.config.users, &event.event, touched);
+        into.mark(line.seq, event.event_time);
+    }
+
+    fn forget(&mut self, (shard, rank): (u8, u32)) {
+        let left = self.context.tables.preferences[usize::from(shard)].lock().forget(rank);
+        for (touch, change) in left {
+            *self.touches.entry((touch, shard)).or_default() += change;
+        }
+    }
+
+    fn learn_line(
+        &mut self,
+        reading: &Reading<'_>,
+        into: &mut LearnBatch,
+        shard: &mut UserShard,
+        taken: Taken<'_>,
+    ) {
+        let event = &*taken.line.event;
+        let config = Arc::clone(&self.context.config);
+        let (positive, weight) = match config.events.signal(&event.event) {
+            Signal::Positive(weight) => (true, weight),
+            Signal::Negative(weight) => (false, weight),
+            Signal::None => return,
+        };
+        if positive {
+            self.count_touch(reading, taken);
+            self.test(reading, into, shard, taken);
+        }
+        let changed = self.touched.entry(taken.key).or_default();
+        changed.learned += 1;
+        if changed.learned <= config.users.learned_per_epoch {
+            changed.vector = true;
+            self.step(reading, into, shard, (taken, positive, weight));
+        }
+        if positive {
+            let row = &mut shard.rows[taken.key.1 as usize];
+            into.pairs.extend(covisit::pairs(
+                &config.covisitation,
+                &row.history,
+                taken.item,
+                weight,
+            ));
+            into.taken.push((taken.item, f64::from(weight)));
+            row.remember(&config.users, taken.item);
+        }
+    }
+
+    fn count_touch(&mut self, reading: &Reading<'_>, taken: Taken<'_>) {
+        let (shard, rank) = taken.key;
+        let touch = (taken.item, rank);
+        let edge = self.edge(reading);
+        let mut preferences = self.context.tables.preferences[usize::from(shard)].lock();
+        if preferences.touch(touch, taken.line.event.event_time, edge) {
+            *self.touches.entry((touch, shard)).or_default() += 1;
+        }
+    }
+
+    /// Test, then learn.
+    fn test(
+        &mut self,
+        reading: &Reading<'_>,
+        into: &mut LearnBatch,
+        shard: &UserShard,
+        taken: Taken<'_>,
+    ) {
+        let config = &self.context.config;
+        let rank = taken.key.1 as usize;
+        let row = &shard.rows[rank];
+        let event = &*taken.line.event;
+        if !is_sampled(config.quality.sample_one_in, event) || row.has_seen(taken.item) {
+            return;
+        }
+        let dim = config.factors.dim;
+        let vector = &shard.vectors[rank * dim..(rank + 1) * dim];
+        represent(&config.factors, Some(vector), &row.history, &reading.view, &mut self.x);
+        let question = Question {
+            seq: taken.line.seq,
+            x: &self.x,
+            history: &row.history,
+            history_length: row.history_length,
+            seen: row.seen(),
+            item: taken.item,
+            time: event.event_time,
+        };
+        let gate = self.context.tables.gate.read();
+        into.ranked.push(self.ranker.rank(config, &reading.view, &gate, &question));
+    }
+
+    fn step(
+        &mut self,
+        reading: &Reading<'_>,
+        into: &mut LearnBatch,
+        shard: &mut UserShard,
+        (taken, positive, weight): (Taken<'_>, bool, f32),
+    ) {
+        let config = Arc::clone(&self.context.config);
+        let key = record_key(config.seed, &taken.line.event, taken.line.line);
+        let learner = Learner { config: &config.factors, rows: &reading.view };
+        let at = taken.key.1 as usize;
+        let recent = shard.rows[at].history.clone();
+        let example = Example {
+            recent: &recent,
+            seen: shard.rows[at].seen(),
+            item: taken.item,
+            positive,
+            weight,
+        };
+        let mut draws = Draws::new(&key, Purpose::Negative);
+        let row = user_row(&mut shard.vectors, &mut shard.accumulators, at, config.factors.dim);
+        learn(&learner, row, &example, &mut draws, &mut into.outbox);
+        if positive && config.factors.replays > 0 {
+            self.replay(&learner, into, (shard, taken.key.0), key);
+            let recent = recent[..recent.len().min(config.factors.horizon)].to_vec();
+            let past = PastEvent { user: taken.key.1, recent, item: taken.item, weight };
+            shard.reservoir.offer(past, Draws::new(&key, Purpose::Reservoir));
+        }
+    }
+
+    fn replay(
+        &mut self,
+        learner: &Learner<'_, ItemView<'_>>,
+        into: &mut LearnBatch,
+        (shard, number): (&mut UserShard, u8),
+        key: RecordKey,
+    ) {
+        let config = Arc::clone(&self.context.config);
+        let mut which = Draws::new(&key, Purpose::Replay);
+        let mut draws = Draws::new(&key, Purpose::ReplayNegative);
+        for _ in 0..config.factors.replays {
+            let Some(past) = shard.reservoir.draw(&mut which).cloned() else { return };
+            let at = past.user as usize;
+            self.touched.entry((number, past.user)).or_default().vector = true;
+            let seen = shard.rows[at].seen().to_vec();
+            let (recent, item, weight) = (past.recent.as_slice(), past.item, past.weight);
+            let example = Example { recent, seen: &seen, item, positive: true, weight };
+            let row = user_row(&mut shard.vectors, &mut shard.accumulators, at, config.factors.dim);
+            learn(learner, row, &example, &mut draws, &mut into.outbox);
+        }
+    }
+
+    /// The documents of every user that changed, and the end of the epoch for their reservoirs.
+    fn deltas(&mut self, reading: &Reading<'_>) -> DeltaBatch {
+        let config = &self.context.config;
+        let dim = config.factors.dim;
+        let price = |item| reading.view.row(item)?.document.as_ref()?.price;
+        let mut deltas = Vec::with_capacity(self.touched.len() * 2);
+        for (&(shard, rank), changed) in &self.touched {
+            let shard = self.context.tables.users[usize::from(shard)].read();
+            let at = rank as usize;
+            let row = &shard.rows[at];
+            let user = shard.ids[at].clone();
+            if row.is_erased {
+                deltas.push(Delta::UserFeatures { user: user.clone(), features: None });
+                deltas.push(Delta::UserVector { user, vector: None });
+                continue;
+            }
+            let features = Some(Arc::new(row.features(&config.users, price)));
+            deltas.push(Delta::UserFeatures { user: user.clone(), features });
+            if changed.vector {
+                let vector = Some(Arc::from(&shard.vectors[at * dim..(at + 1) * dim]));
+                deltas.push(Delta::UserVector { user, vector });
+            }
+        }
+        self.touched.clear();
+        if config.factors.replays > 0 {
+            for shard in self.owned_shards() {
+                self.context.tables.users[shard]
+                    .write()
+                    .reservoir
+                    .end_epoch(config.users.reservoir);
+            }
+        }
+        let duplicates = std::mem::take(&mut self.duplicates);
+        DeltaBatch { deltas, duplicates, ..DeltaBatch::default() }
+    }
+}
+
+/// A user about to take an item.
+#[derive(Clone, Copy)]
+struct Taken<'a> {
+    line: &'a Line,
+    item: ItemRef,
+    key: (u8, u32),
+}
+
+fn user_row<'a>(
+    vectors: &'a mut [f32],
+    accumulators: &'a mut [f32],
+    at: usize,
+    dim: usize,
+) -> Row<'a> {
+    Row { vector: &mut vectors[at * dim..(at + 1) * dim], accumulator: &mut accumulators[at] }
+}
+
+fn catalogue(into: &mut LearnBatch, line: &Line, item: ItemRef) {
+    let event = &line.event;
+    let document = match event.event.event_type {
+        EventType::ItemDelete => None,
+        _ => Some(Arc::new(event.event.item.clone().unwrap_or_default())),
+    };
+    into.catalogue.push(CatalogueChange { item, document });
+    into.mark(line.seq, event.event_time);
+}
+
+fn centroid(view: &ItemView<'_>, category: &str, item: ItemRef, dim: usize) -> Option<Vec<f32>> {
+    let mut sum = vec![0.0; dim];
+    let mut members = 0;
+    let shards: Vec<_> = view.shards().collect();
+    // From the item's own shard onwards, so that not every new item leans on the same few.
+    for step in 0..SHARDS {
+        let (_, shard) = shards[(usize::from(item.shard()) + step) % SHARDS];
+        members += shard.add_members(category, dim, &mut sum);
+        if members >= CENTROID_OF {
+            break;
+        }
+    }
+    eddyline_model::kernel::scale(&mut sum, 1.0 / members.max(1) as f32);
+    (members > 0).then_some(sum)
+}
+
+/// Members of a category whose mean is enough to place a new item.
+const CENTROID_OF: usize = 32;
+
+fn is_sampled(one_in: u64, event: &DecodedEvent) -> bool {
+    let hash = event.dedupe.0.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
+    one_in > 0 && hash.is_multiple_of(one_in)
+}
+
+/// Draws are keyed by the record; the lines of one record count as records of their own.
+fn record_key(seed: u64, event: &DecodedEvent, line: u16) -> RecordKey {
+    RecordKey {
+        seed: seed ^ (u64::from(line) << 48),
+        topic_hash: topic_hash(event.at.topic.name()),
+        partition: event.at.partition,
+        offset: event.offset,
+    }
+}

@@ -1,0 +1,63 @@
+//! Folds a log again under the bindings it records, from nothing: recovery without a writer.
+
+use std::sync::Arc;
+
+use eddyline_connect::log::EventLog;
+use eddyline_model::config::CoreConfig;
+use eddyline_schemas::binding::Accepted;
+use eddyline_schemas::lineage::Epoch;
+
+use crate::bindings::{BindingReader, BoundReader};
+use crate::committer::StateDigest;
+use crate::error::EngineError;
+use crate::flow::Arrival;
+use crate::folder::{Folder, Sink};
+
+/// How to fold again. None of it may change the result.
+#[derive(Clone, Copy, Debug)]
+pub struct Refold {
+    /// Threads.
+    pub workers: usize,
+    /// Stop after this epoch; `None` goes on to the last one bound.
+    pub until: Option<Epoch>,
+    /// The order in which events arrive at the workers.
+    pub arrival: Arrival,
+}
+
+/// The state after the last epoch folded. Epochs are those that the log records, never cut anew.
+pub fn refold(
+    core: &CoreConfig,
+    log: Arc<dyn EventLog>,
+    how: Refold,
+    sink: Sink,
+) -> Result<StateDigest, EngineError> {
+    let mut folder = Folder::start(core, how.workers, sink)?;
+    folder.set_arrival(how.arrival);
+    let mut bindings = BindingReader::new(Arc::clone(&log));
+    let mut bound = BoundReader::new(log, core.late_allowance_ms());
+    let mut is_over = how.until == Some(Epoch(0));
+    while !is_over {
+        let accepted = bindings.read()?;
+        is_over = accepted.is_empty() && bindings.is_at_end()?;
+        for one in accepted {
+            match one {
+                Accepted::Binding(binding) if !is_over => {
+                    folder.feed(bound.read_bound(&binding)?);
+                    is_over = how.until == Some(binding.epoch);
+                }
+                Accepted::Control(control) => bound.control(&control)?,
+                Accepted::Binding(_) | Accepted::Fence(_) => {}
+            }
+        }
+    }
+    Ok(folder.end())
+}
+
+/// The last epoch that the log's bindings make.
+pub fn last_bound_epoch(log: Arc<dyn EventLog>) -> Result<Epoch, EngineError> {
+    let mut bindings = BindingReader::new(log);
+    while !bindings.is_at_end()? {
+        bindings.read()?;
+    }
+    Ok(bindings.fold.epoch())
+}

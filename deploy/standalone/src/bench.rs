@@ -1,0 +1,184 @@
+//! `eddyline bench`: the numbers of the README, measured on this machine.
+//!
+//! Each benchmark prints one JSON object with `--json`, its baseline in the same run. The log lies
+//! in a temporary folder inside the data folder, so that it is on the same disk as real data.
+
+mod baseline;
+pub(crate) mod freshness;
+mod ingest;
+mod memory;
+mod stream;
+mod zipf;
+
+use std::path::PathBuf;
+
+use eddyline_schemas::time::TimestampMs;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::config::{Config, ConfigArgs, load};
+use crate::exit::{Exit, OrStop, Outcome};
+use crate::node::Node;
+use crate::output::{Format, print_json, print_json_line, print_table};
+use crate::source::wall_clock;
+use ingest::IngestBenchArgs;
+use stream::{Bodies, StreamShape};
+
+/// What to measure.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum BenchVerb {
+    /// Events per second through door, log, all folds, learning and serving
+    Ingest(IngestBenchArgs),
+    /// Milliseconds from an accepted event to an answer that reflects it
+    Freshness(FreshnessBenchArgs),
+}
+
+/// Flags that all benchmarks take.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Folder inside which the temporary log is made [default: ./eddyline-data]
+    #[arg(long, value_name = "DIR", env = "EDDYLINE__DATA__DIR")]
+    pub data: Option<PathBuf>,
+    /// Worker threads of the dataflow [default: 1]
+    #[arg(long, value_name = "N", env = "EDDYLINE__DATAFLOW__WORKERS")]
+    pub workers: Option<usize>,
+    /// Seeds the stream
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Format,
+    /// The same as --output json
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
+}
+
+/// Flags of `bench freshness`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct FreshnessBenchArgs {
+    #[command(flatten)]
+    pub common: BenchArgs,
+    /// Other events per second that stream in meanwhile
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub rate: u64,
+    /// How many samples are taken
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub samples: usize,
+    /// Users of the background load
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) users: usize,
+    /// Items of the catalogue
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub items: usize,
+}
+
+/// Runs one of them.
+pub(crate) fn run(verb: &BenchVerb, config: &ConfigArgs) -> Outcome {
+    match verb {
+        BenchVerb::Ingest(args) => ingest::run(args, config),
+        BenchVerb::Freshness(args) => run_freshness(args, config),
+    }
+}
+
+impl BenchArgs {
+    /// A configuration whose data lies in a fresh folder, which is removed with the second value.
+    fn config(&self, config: &ConfigArgs) -> Outcome<(Config, TempDir)> {
+        let mut flags = vec![("server.listen", "127.0.0.1:0".to_owned(), "--listen")];
+        if let Some(dir) = &self.data {
+            flags.push(("data.dir", dir.to_string_lossy().into_owned(), "--data"));
+        }
+        if let Some(workers) = self.workers {
+            flags.push(("dataflow.workers", workers.to_string(), "--workers"));
+        }
+        let mut config = load(config, &flags)?;
+        let parent = config.data_dir.clone();
+        let made = std::fs::create_dir_all(&parent)
+            .and_then(|()| tempfile::Builder::new().prefix("bench-").tempdir_in(&parent));
+        let folder =
+            made.or_stop(Exit::Io, || format!("making a folder in {}", parent.display()))?;
+        config.log.url = format!("embedded:{}", folder.path().join("log").display());
+        config.data_dir = folder.path().to_owned();
+        Ok((config, folder))
+    }
+
+    fn print<T: Serialize>(&self, report: &T) -> Outcome {
+        match self.output {
+            _ if self.json => print_json(report),
+            Format::Json => print_json(report),
+            Format::Ndjson => print_json_line(report),
+            Format::Table => print_members(report),
+        }
+    }
+}
+
+fn print_members(report: &impl Serialize) -> Outcome {
+    let json = serde_json::to_value(report).or_stop(Exit::Bug, || "writing JSON".into())?;
+    let members = json.as_object().into_iter().flatten();
+    let rows: Vec<Vec<String>> = members
+        .map(|(name, value)| {
+            let shown = value.as_f64().filter(|_| value.is_f64()).map(|v| format!("{v:.3}"));
+            vec![name.clone(), shown.unwrap_or_else(|| value.to_string())]
+        })
+        .collect();
+    print_table(&["what", "value"], &rows)
+}
+
+/// A node that answers HTTP on a free port of loopback, for as long as `run` takes.
+fn with_http<T: Send>(node: &Node, run: impl FnOnce(&Client) -> Outcome<T> + Send) -> Outcome<T> {
+    let runtime =
+        tokio::runtime::Runtime::new().or_stop(Exit::Io, || "starting the runtime".into())?;
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .or_stop(Exit::Io, || "listening on loopback".into())?;
+    let address = listener.local_addr().or_stop(Exit::Io, || "reading the port".into())?;
+    let client = Client::new(&format!("http://{address}"), None);
+    let stopping = crate::up::Stopping::default();
+    std::thread::scope(|scope| {
+        let ends = stopping.clone();
+        let measured = scope.spawn(move || {
+            let measured = run(&client);
+            ends.stop();
+            measured
+        });
+        let served = runtime.block_on(node.serve(listener, None, async move {
+            stopping.wait_for_signal().await;
+        }));
+        let measured = match measured.join() {
+            Ok(measured) => measured?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        served.map(|()| measured)
+    })
+}
+
+/// Puts the catalogue of `shape` through the door and waits until it is visible.
+fn load_catalogue(node: &Node, shape: &StreamShape) -> Outcome {
+    let mut bodies = Bodies::catalogue(shape).or_stop(Exit::Io, || "writing bodies".into())?;
+    ingest::submit_all(node, &mut bodies, 1)?;
+    node.wait_visible(shape.items as u64, ingest::PATIENCE)
+}
+
+fn run_freshness(args: &FreshnessBenchArgs, config: &ConfigArgs) -> Outcome {
+    let (config, folder) = args.common.config(config)?;
+    let shape = StreamShape {
+        users: args.users,
+        items: args.items,
+        user_skew: 1.0,
+        item_skew: 1.0,
+        seed: args.common.seed,
+    };
+    let node = Node::open(config)?;
+    load_catalogue(&node, &shape)?;
+    let measured = with_http(&node, |client| {
+        freshness::measure(client, shape, args.rate, args.samples.max(1))
+    });
+    node.close()?;
+    drop(folder);
+    args.common.print(&measured?)
+}
+
+/// The end of the generated day: now, so that events are neither late nor ahead.
+fn end_of_stream() -> TimestampMs {
+    wall_clock()
+}

@@ -1,0 +1,216 @@
+//! `bench ingest`: sustained events per second through everything, and what it costs.
+//!
+//! Timed: from the first body handed to the door until the last event is visible in serving. In
+//! between each body is validated, encoded, appended to the durable log (fsync), bound, deduped,
+//! folded, learned from, and applied to serving. The bodies are written to a file before the clock
+//! runs. Memory is the process's own, the few megabytes of this benchmark included:
+//! `bytes_per_item` is resident memory gained while the catalogue was loaded, by item;
+//! `bytes_per_user` that gained by the events, by distinct user, so it holds a share of the log's
+//! caches and of the dedupe horizon and errs to the high side.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use eddyline_schemas::decode::BodyKind;
+use serde::Serialize;
+
+use super::stream::{Bodies, Stream, StreamShape};
+use super::{BenchArgs, baseline, end_of_stream, load_catalogue, memory, with_http};
+use crate::client::Client;
+use crate::config::ConfigArgs;
+use crate::exit::{Exit, OrStop, Outcome, Stop};
+use crate::node::Node;
+
+/// A pipeline that takes longer than this to catch up has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Flags of `bench ingest`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct IngestBenchArgs {
+    #[command(flatten)]
+    pub common: BenchArgs,
+    /// Events that are timed in process
+    #[arg(long, value_name = "N", default_value_t = 2_000_000)]
+    pub events: u64,
+    /// Events that are timed over HTTP afterwards
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    pub http_events: u64,
+    /// Users that events are drawn for
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub(crate) users: usize,
+    /// Items of the catalogue
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub items: usize,
+    /// Zipf exponent of users
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub(crate) user_skew: f64,
+    /// Zipf exponent of items
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub item_skew: f64,
+    /// Threads that hand bodies to the door
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub producers: usize,
+}
+
+/// What is printed.
+#[derive(Clone, Debug, Serialize)]
+struct IngestReport {
+    events_per_second: f64,
+    http_events_per_second: f64,
+    baseline_events_per_second: f64,
+    factors_events_per_second: Option<f64>,
+    ratio: Option<f64>,
+    peak_memory_bytes: u64,
+    bytes_per_user: f64,
+    bytes_per_item: f64,
+    state_digest: String,
+    accepted: u64,
+    applied: u64,
+    duplicate: u64,
+    late: u64,
+    dead_letter: u64,
+    events: u64,
+    distinct_users: usize,
+    users: usize,
+    items: usize,
+    user_skew: f64,
+    item_skew: f64,
+    dim: usize,
+    workers: usize,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &IngestBenchArgs, config: &ConfigArgs) -> Outcome {
+    let (config, folder) = args.common.config(config)?;
+    let shape = StreamShape {
+        users: args.users,
+        items: args.items,
+        user_skew: args.user_skew,
+        item_skew: args.item_skew,
+        seed: args.common.seed,
+    };
+    let (core, workers) = (config.core.clone(), config.dataflow.workers);
+    let mut stream = Stream::new(&shape);
+    let bodies = |stream: &mut Stream, events| {
+        Bodies::events(stream, events, end_of_stream())
+            .or_stop(Exit::Io, || "writing bodies".into())
+    };
+    eprintln!("writing {} events to a temporary file", args.events + args.http_events);
+    let mut timed = bodies(&mut stream, args.events)?;
+    let mut over_http = bodies(&mut stream, args.http_events)?;
+    let distinct_users = distinct_users(&shape, args.events);
+    let node = Node::open(config)?;
+    let empty = memory::resident_bytes();
+    eprintln!("loading {} items", args.items);
+    load_catalogue(&node, &shape)?;
+    let with_items = memory::resident_bytes();
+    eprintln!("timing {} events in process", args.events);
+    let started = Instant::now();
+    submit_all(&node, &mut timed, args.producers)?;
+    node.wait_visible(args.items as u64 + args.events, PATIENCE)?;
+    let elapsed = started.elapsed();
+    let (with_users, peak_memory_bytes) = (memory::resident_bytes(), memory::peak_bytes());
+    let (counts, digest) = (node.status()?.counts, node.digest()?);
+    eprintln!("timing {} events over HTTP", args.http_events);
+    let total = args.items as u64 + args.events + args.http_events;
+    let http_events_per_second = with_http(&node, |client| {
+        let started = Instant::now();
+        post_all(client, &mut over_http, args.producers)?;
+        node.wait_visible(total, PATIENCE)?;
+        Ok(rate(args.http_events, started.elapsed()))
+    })?;
+    node.close()?;
+    drop(folder);
+    eprintln!("timing the sequential baseline");
+    let baseline_events_per_second = baseline::run(&core, &shape, args.events);
+    let factors = factors_alone();
+    args.common.print(&IngestReport {
+        events_per_second: rate(args.events, elapsed),
+        http_events_per_second,
+        baseline_events_per_second,
+        factors_events_per_second: factors,
+        ratio: factors.map(|factors| factors / baseline_events_per_second),
+        peak_memory_bytes,
+        bytes_per_user: gained(with_items, with_users) / distinct_users.max(1) as f64,
+        bytes_per_item: gained(empty, with_items) / args.items.max(1) as f64,
+        state_digest: digest.state_digest.to_string(),
+        accepted: counts.accepted,
+        applied: counts.applied,
+        duplicate: counts.duplicate,
+        late: counts.late,
+        dead_letter: counts.dead_letter,
+        events: args.events,
+        distinct_users,
+        users: args.users,
+        items: args.items,
+        user_skew: args.user_skew,
+        item_skew: args.item_skew,
+        dim: core.factors.dim,
+        workers,
+    })
+}
+
+fn rate(events: u64, elapsed: Duration) -> f64 {
+    events as f64 / elapsed.as_secs_f64().max(1e-9)
+}
+
+fn gained(before: u64, after: u64) -> f64 {
+    after.saturating_sub(before) as f64
+}
+
+/// Users that occur in the first `events` events.
+fn distinct_users(shape: &StreamShape, events: u64) -> usize {
+    let mut stream = Stream::new(shape);
+    let mut seen = vec![false; shape.users];
+    for _ in 0..events {
+        seen[stream.draw().user] = true;
+    }
+    seen.into_iter().filter(|&seen| seen).count()
+}
+
+/// Factors alone through the dataflow, in events per second; `None` while the engine has no such
+/// mode.
+fn factors_alone() -> Option<f64> {
+    None
+}
+
+/// Hands all bodies to the door, on `producers` threads; returns when all are durable.
+pub(crate) fn submit_all(node: &Node, bodies: &mut Bodies, producers: usize) -> Outcome {
+    drain(bodies, producers, |body| {
+        let answer = node
+            .door()
+            .submit_body_blocking(body, BodyKind::Json)
+            .or_stop(Exit::Failure, || "the door took no events".into())?;
+        match answer.errors.first() {
+            None => Ok(()),
+            Some(error) => {
+                Err(Stop::new(Exit::Bug, format!("an event was refused: {}", error.detail)))
+            }
+        }
+    })
+}
+
+fn post_all(client: &Client, bodies: &mut Bodies, producers: usize) -> Outcome {
+    drain(bodies, producers, |body| client.post_events(body).map(|_| ()))
+}
+
+fn drain(bodies: &mut Bodies, producers: usize, send: impl Fn(&[u8]) -> Outcome + Sync) -> Outcome {
+    let bodies = Mutex::new(bodies);
+    let one = || {
+        let mut body = Vec::new();
+        loop {
+            let more = bodies.lock().expect("a reader never panics").read(&mut body);
+            match more.or_stop(Exit::Io, || "reading bodies".into())? {
+                true => send(&body)?,
+                false => return Ok(()),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..producers.max(1)).map(|_| scope.spawn(one)).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
+}

@@ -1,0 +1,166 @@
+//! The command line: verbs, flags, help. What a verb does lives in the module of its name.
+
+use clap::{Parser, Subcommand};
+
+use crate::ask::{RecommendArgs, SimilarArgs};
+use crate::bench::BenchVerb;
+use crate::config::ConfigArgs;
+use crate::config::verbs::ConfigVerb;
+use crate::demo::DemoArgs;
+use crate::digest::DigestArgs;
+use crate::evaluate::EvaluateArgs;
+use crate::ingest::IngestArgs;
+use crate::up::UpArgs;
+
+/// A real-time recommender that learns from the stream itself.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "eddyline",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 ok, 1 failure, 2 usage, 3 verify mismatch, 65 bad data, \
+                  69 unavailable, 70 bug, 74 I/O, 78 configuration.",
+    after_long_help = "Examples:
+  eddyline demo                                  a simulated shop, live, in the browser
+  eddyline up                                    everything in one process, data in ./eddyline-data
+  eddyline ingest events.csv --map user_id=1,item_id=2,timestamp=3,event_type=:view
+  eddyline recommend u42
+  eddyline evaluate --dataset movietweetings --path DIR --json
+
+Exit codes: 0 ok, 1 failure, 2 usage, 3 verify mismatch, 65 bad data, 69 unavailable, 70 bug,
+74 I/O, 78 configuration."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// What is logged on stderr: error, warn, info, debug, or per target
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "EDDYLINE_LOG",
+        default_value = "warn,eddyline=info",
+        global = true
+    )]
+    pub log: String,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run everything in one process and keep the data
+    #[command(after_long_help = "Examples:
+  eddyline up
+  eddyline up --data /srv/shop --listen 127.0.0.1:9000 --workers 2
+  EDDYLINE__SERVER__API_KEY_FILE=key.txt eddyline up --listen 0.0.0.0:8080")]
+    Up(UpArgs),
+    /// Run everything in one process and stream a simulated shop through it
+    #[command(after_long_help = "Examples:
+  eddyline demo
+  eddyline demo --listen 127.0.0.1:0 --rate 500 --seed 7")]
+    Demo(DemoArgs),
+    /// Send files of events and catalogue rows to a running server
+    #[command(after_long_help = "Examples:
+  eddyline ingest --dataset movietweetings --path DIR
+  eddyline ingest ratings.dat --delimiter '::' \\
+      --map user_id=1,item_id=2,rating=3,timestamp=4,event_type=:rate \\
+      --items movies.dat --items-map item_id=1,title=2,category=3
+  eddyline ingest events.csv --map user_id=visitor,item_id=sku,event_type=kind,timestamp=at
+  zcat events.jsonl.gz | eddyline ingest - --delimiter json --shift-time-to-now
+  eddyline ingest events.csv --dry-run")]
+    Ingest(IngestArgs),
+    /// Measure quality on a file: ask before each event, then learn it (prequential-v1)
+    #[command(after_long_help = "Examples:
+  eddyline evaluate --dataset ml-100k --path DIR --json
+  eddyline evaluate --events ratings.csv --positive-rating 4 \\
+      --map user_id=1,item_id=2,rating=3,timestamp=4,event_type=:rate --profile quality")]
+    Evaluate(EvaluateArgs),
+    /// Print lineage, epoch and digest of the state
+    #[command(after_long_help = "Examples:
+  eddyline digest
+  eddyline digest --data /srv/shop --recompute --workers 4")]
+    Digest(DigestArgs),
+    /// Ask a running server for recommendations
+    #[command(after_long_help = "Examples:
+  eddyline recommend u42
+  eddyline recommend u42 -n 5 --context homepage --output json")]
+    Recommend(RecommendArgs),
+    /// Ask a running server for items similar to one
+    #[command(after_long_help = "Examples:
+  eddyline similar sku-7
+  eddyline similar sku-7 -n 5 --output ndjson")]
+    Similar(SimilarArgs),
+    /// Write, check or show the configuration
+    #[command(after_long_help = "Examples:
+  eddyline config init
+  eddyline config check eddyline.toml
+  eddyline config show --origin")]
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Print the version
+    #[command(after_long_help = "Examples:\n  eddyline version --output json")]
+    Version {
+        /// How it is printed
+        #[arg(long, value_enum, default_value = "table")]
+        output: crate::output::Format,
+    },
+    /// Measure the numbers of the README on this machine
+    #[command(after_long_help = "Examples:
+  eddyline bench ingest --json
+  eddyline bench freshness --json --rate 2000")]
+    Bench {
+        #[command(subcommand)]
+        verb: BenchVerb,
+    },
+    /// Print completions for a shell
+    #[command(after_long_help = "Examples:
+  eddyline completions bash > /etc/bash_completion.d/eddyline")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_examples() {
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Examples:"), "{} has no examples", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn flags_are_understood_together() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.verb);
+        let ok = |line: &str| assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        ok("eddyline up --data d --listen 127.0.0.1:0 --workers 2 --insecure --set core.seed=2");
+        ok("eddyline demo --rate 100");
+        ok("eddyline ingest a.csv b.csv --map user_id=1 --items i.csv --items-map item_id=1");
+        ok("eddyline ingest --dataset ml-100k --path d --dry-run");
+        ok("eddyline evaluate --dataset online-retail --path d --json --workers 2");
+        ok("eddyline digest --data d --recompute --workers 4 --epoch 7");
+        ok("eddyline bench freshness --json --rate 2000 --samples 1000");
+        let refused = |line: &str| {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        };
+        refused("eddyline");
+        refused("eddyline ingest a.csv --map nonsense");
+        refused("eddyline ingest --dataset ml-100k");
+        refused("eddyline digest --workers two");
+    }
+}

@@ -1,0 +1,224 @@
+//! From what is written to what is true: the checked configuration.
+//!
+//! All rules that need more than a key's own type live here; nothing downstream checks again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use eddyline_connect::layout::{LogLayout, MAX_PARTITIONS};
+use eddyline_connect::url::check_log_url;
+use eddyline_dataflows::EpochLimits;
+use eddyline_index::policy::IndexPolicy;
+use eddyline_model::config::CoreConfig;
+use eddyline_model::kernel::LANES;
+use eddyline_schemas::record::Digest;
+use eddyline_serving::state::ServingConfig;
+
+use super::layers::{Origin, Problem};
+use super::raw::{RawConfig, RawDataflow, RawLog, RawServer};
+
+/// Most workers that a process runs: one for each logical shard.
+const MAX_WORKERS: u64 = 256;
+/// Most records of an epoch.
+const MAX_EPOCH_EVENTS: u64 = 1 << 20;
+/// Longest vectors.
+const MAX_DIM: usize = 1_024;
+
+/// A configuration that holds together.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    /// Where everything durable lies.
+    pub data_dir: PathBuf,
+    /// The log.
+    pub log: LogConfig,
+    /// The HTTP server.
+    pub server: ServerConfig,
+    /// The dataflow.
+    pub dataflow: DataflowConfig,
+    /// Serving.
+    pub serving: ServingConfig,
+    /// Ready means that fewer records than this wait in the log.
+    pub ready_lag_records: u64,
+    /// Everything that changes state.
+    pub core: CoreConfig,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogConfig {
+    /// With paths under the data folder.
+    pub url: String,
+    /// Partitions.
+    pub layout: LogLayout,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// BLAKE3 of the keys that are let in.
+    pub api_key_hashes: Vec<Digest>,
+    /// Without keys: everyone, and not this machine alone.
+    pub insecure: bool,
+    /// A request that takes longer is answered 503.
+    pub request_budget: Duration,
+    /// How long a shutdown waits for requests that are being answered.
+    pub grace: Duration,
+}
+
+/// The dataflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DataflowConfig {
+    /// Worker threads.
+    pub workers: usize,
+    /// How epochs are cut.
+    pub epoch: EpochLimits,
+}
+
+/// Checks `raw`; every problem names the place in `origins` that must change.
+pub(crate) fn check(
+    raw: &RawConfig,
+    origins: &BTreeMap<String, Origin>,
+) -> Result<Config, Vec<Problem>> {
+    let mut checker = Checker { origins, problems: Vec::new() };
+    let log = checker.log(&raw.log, &raw.data.dir);
+    let server = checker.server(&raw.server);
+    let dataflow = checker.dataflow(&raw.dataflow);
+    checker.core(&raw.core);
+    match (log, server, checker.problems.is_empty()) {
+        (Some(log), Some(server), true) => Ok(Config {
+            data_dir: raw.data.dir.clone(),
+            log,
+            server,
+            dataflow,
+            serving: serving(raw),
+            ready_lag_records: raw.serving.ready_lag_records,
+            core: raw.core.clone(),
+        }),
+        _ => Err(checker.problems),
+    }
+}
+
+fn serving(raw: &RawConfig) -> ServingConfig {
+    ServingConfig {
+        core: raw.core.clone(),
+        index: IndexPolicy {
+            exact_up_to: raw.serving.exact_scan_up_to,
+            head_share: raw.serving.rebuild_head_share,
+            drift: raw.serving.rebuild_drift,
+            ..IndexPolicy::default()
+        },
+        source_budget: Duration::from_millis(raw.serving.source_budget_ms),
+        content_prior: raw.serving.content_prior,
+        content_prior_events: raw.serving.content_prior_events,
+    }
+}
+
+struct Checker<'a> {
+    origins: &'a BTreeMap<String, Origin>,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn refuse(&mut self, key: &str, message: String, remedy: &str) {
+        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+        let (key, remedy) = (key.to_owned(), Some(remedy.to_owned()));
+        self.problems.push(Problem { origin, key, message, remedy });
+    }
+
+    fn within(&mut self, key: &str, value: u64, least: u64, most: u64) {
+        if !(least..=most).contains(&value) {
+            let message = format!("must be between {least} and {most}, got {value}");
+            self.refuse(key, message, "change the value or remove the key");
+        }
+    }
+
+    fn dataflow(&mut self, raw: &RawDataflow) -> DataflowConfig {
+        let (events, backlog) = (raw.epoch_events as u64, raw.backlog_epoch_events as u64);
+        self.within("dataflow.workers", raw.workers as u64, 1, MAX_WORKERS);
+        self.within("dataflow.epoch_events", events, 1, MAX_EPOCH_EVENTS);
+        self.within("dataflow.epoch_ms", raw.epoch_ms, 1, 60_000);
+        self.within("dataflow.backlog_epoch_events", backlog, events.max(1), MAX_EPOCH_EVENTS);
+        let epoch = EpochLimits {
+            events: raw.epoch_events,
+            wait: Duration::from_millis(raw.epoch_ms),
+            backlog_events: raw.backlog_epoch_events,
+        };
+        DataflowConfig { workers: raw.workers, epoch }
+    }
+
+    fn core(&mut self, core: &CoreConfig) {
+        let dim = core.factors.dim;
+        if dim == 0 || !dim.is_multiple_of(LANES) || dim > MAX_DIM {
+            let message = format!("must be a multiple of {LANES} up to {MAX_DIM}, got {dim}");
+            self.refuse("core.factors.dim", message, "use 64 or 128");
+        }
+    }
+
+    fn log(&mut self, raw: &RawLog, data_dir: &Path) -> Option<LogConfig> {
+        let counts = [
+            ("log.partitions", raw.partitions),
+            ("log.feedback_partitions", raw.feedback_partitions),
+            ("log.item_partitions", raw.item_partitions),
+        ];
+        for (key, count) in counts {
+            self.within(key, u64::from(count), 1, u64::from(MAX_PARTITIONS));
+        }
+        if let Err(error) = check_log_url(&raw.url) {
+            let remedy = "use embedded:DIR, where DIR is relative to data.dir";
+            self.refuse("log.url", error.to_string(), remedy);
+            return None;
+        }
+        let url = match raw.url.strip_prefix("embedded:") {
+            Some(folder) => format!("embedded:{}", data_dir.join(folder).display()),
+            None => raw.url.clone(),
+        };
+        let layout =
+            LogLayout::new(raw.partitions, raw.feedback_partitions, raw.item_partitions).ok()?;
+        Some(LogConfig { url, layout })
+    }
+
+    fn server(&mut self, raw: &RawServer) -> Option<ServerConfig> {
+        let keys = self.api_keys(raw);
+        let Ok(listen) = raw.listen.parse::<SocketAddr>() else {
+            let message = format!("{:?} is not an address and a port", raw.listen);
+            self.refuse("server.listen", message, "write it like 127.0.0.1:8080 or [::1]:8080");
+            return None;
+        };
+        if !listen.ip().is_loopback() && keys.is_empty() && !raw.insecure {
+            let message = format!("{listen} is reachable from outside and no API key is set");
+            let remedy = "set server.api_key, listen on 127.0.0.1, or accept it with --insecure";
+            self.refuse("server.listen", message, remedy);
+        }
+        self.within("server.request_budget_ms", raw.request_budget_ms, 1, 600_000);
+        self.within("server.grace_ms", raw.grace_ms, 0, 600_000);
+        Some(ServerConfig {
+            listen,
+            api_key_hashes: keys,
+            insecure: raw.insecure,
+            request_budget: Duration::from_millis(raw.request_budget_ms),
+            grace: Duration::from_millis(raw.grace_ms),
+        })
+    }
+
+    fn api_keys(&mut self, raw: &RawServer) -> Vec<Digest> {
+        let mut keys = Vec::new();
+        for text in &raw.api_key_hashes {
+            match Digest::from_hex(text) {
+                Some(hash) => keys.push(hash),
+                None => self.refuse(
+                    "server.api_key_hashes",
+                    "an entry is not 64 hexadecimal digits".into(),
+                    "write the BLAKE3 hash of each key, as b3sum prints it",
+                ),
+            }
+        }
+        if !raw.api_key.is_empty() {
+            keys.push(Digest::of(raw.api_key.as_bytes()));
+        }
+        keys
+    }
+}

@@ -1,0 +1,199 @@
+//! The composition root: log, dataflow and serving in one process.
+//!
+//! ```text
+//! producers → door → log → engine (epochs, folds, learning) → deltas → serving state → answers
+//! ```
+//! The only module that knows all parts. It owns their lives: opened in this order, closed from
+//! the outside in, so that nothing that was acknowledged is lost. While it runs, `digest.json` is
+//! absent; a clean close leaves it with the digest of the last epoch.
+
+mod dataflow;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eddyline_connect::clock::SystemClock;
+use eddyline_connect::log::EventLog;
+use eddyline_connect::url::open_log;
+use eddyline_dataflows::{EngineConfig, EngineStatus, StateDigest};
+use eddyline_serving::door::{Door, DoorLimits};
+use eddyline_serving::http::{Access, AppState, DemoInfo, HashedKey, HttpConfig, serve};
+use eddyline_serving::metrics::Metrics;
+use eddyline_serving::recommend::Recommender;
+use eddyline_serving::state::reindex::Reindexer;
+use eddyline_serving::state::{Progress, ServingState};
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use crate::exit::{Exit, OrStop, Outcome, Stop};
+use crate::server_file;
+use dataflow::Dataflow;
+
+/// How long a close waits for acknowledged events to become state.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// A running system without its HTTP server.
+pub(crate) struct Node {
+    config: Config,
+    door: Arc<Door>,
+    dataflow: Arc<Dataflow>,
+    state: Arc<ServingState>,
+    /// Ends its thread when dropped.
+    _reindexer: Reindexer,
+}
+
+/// Opens the log of `config`, creating the data folder.
+pub(crate) fn open_event_log(config: &Config) -> Outcome<Arc<dyn EventLog>> {
+    let dir = &config.data_dir;
+    std::fs::create_dir_all(dir).or_stop(Exit::Io, || format!("creating {}", dir.display()))?;
+    open_log(&config.log.url, config.log.layout)
+        .or_stop(Exit::Io, || format!("cannot open the log {}", config.log.url))
+        .map_err(|stop| stop.remedy("stop the process that uses it, or choose another --data DIR"))
+}
+
+impl Node {
+    /// Opens the log, starts the dataflow on it and serving behind the dataflow. What was bound
+    /// before is folded again while the node already takes events.
+    pub(crate) fn open(config: Config) -> Outcome<Self> {
+        let log = open_event_log(&config)?;
+        forget_digest(&config.data_dir)?;
+        let state = Arc::new(ServingState::new(config.serving.clone()));
+        let engine = EngineConfig {
+            core: config.core.clone(),
+            workers: config.dataflow.workers,
+            epoch: config.dataflow.epoch,
+        };
+        let dataflow = Dataflow::start(
+            engine,
+            Arc::clone(&log),
+            Arc::clone(&state),
+            config.ready_lag_records,
+        )?;
+        let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
+            .or_stop(Exit::Io, || "starting the door".into())?;
+        let reindexer = Reindexer::start(Arc::clone(&state))
+            .or_stop(Exit::Io, || "starting the index builder".into())?;
+        let (door, dataflow) = (Arc::new(door), Arc::new(dataflow));
+        Ok(Self { config, door, dataflow, state, _reindexer: reindexer })
+    }
+
+    /// The configuration that it runs on.
+    #[must_use]
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The way in.
+    #[must_use]
+    pub(crate) fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// How far serving has come.
+    #[must_use]
+    pub(crate) fn progress(&self) -> Progress {
+        self.state.progress()
+    }
+
+    /// Where the engine is.
+    pub(crate) fn status(&self) -> Outcome<EngineStatus> {
+        self.dataflow.status().ok_or_else(|| Stop::new(Exit::Bug, "the engine is closed already"))
+    }
+
+    /// The digest of all state now.
+    pub(crate) fn digest(&self) -> Outcome<StateDigest> {
+        self.dataflow.state_digest().or_stop(Exit::Failure, || "hashing the state".into())
+    }
+
+    /// Waits until `records` records are visible to requests.
+    pub(crate) fn wait_visible(&self, records: u64, patience: Duration) -> Outcome {
+        let started = Instant::now();
+        while self.progress().counts.accepted < records {
+            if let Some(failure) = self.dataflow.failure() {
+                return Err(Stop::new(Exit::Failure, format!("the dataflow stopped: {failure}")));
+            }
+            if started.elapsed() > patience {
+                let visible = self.progress().counts.accepted;
+                let message = format!("{visible} of {records} records are visible in {patience:?}");
+                return Err(Stop::new(Exit::Failure, message));
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+
+    /// Answers requests on `listener` until `shutdown` ends.
+    pub(crate) async fn serve(
+        &self,
+        listener: TcpListener,
+        demo: Option<DemoInfo>,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Outcome {
+        let server = &self.config.server;
+        let http = HttpConfig {
+            access: access(&self.config),
+            budget: server.request_budget,
+            grace: server.grace,
+            ..HttpConfig::default()
+        };
+        let app = AppState {
+            recommender: Recommender::new(Arc::clone(&self.state)),
+            door: Arc::clone(&self.door),
+            operations: Arc::clone(&self.dataflow) as _,
+            metrics: Arc::new(Metrics::default()),
+            config: http,
+            demo,
+        };
+        serve(listener, app, shutdown).await.or_stop(Exit::Io, || "serving HTTP".into())
+    }
+
+    /// Takes nothing more in, lets what was acknowledged become state, and notes its digest.
+    pub(crate) fn close(self) -> Outcome<StateDigest> {
+        self.door.close();
+        let started = Instant::now();
+        let is_behind = || self.dataflow.status().is_some_and(|at| at.lag_records > 0);
+        while is_behind() && self.dataflow.failure().is_none() && started.elapsed() < FLUSH {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let digest =
+            self.dataflow.shutdown().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
+        note_digest(&self.config.data_dir, &digest)?;
+        Ok(digest)
+    }
+}
+
+fn access(config: &Config) -> Access {
+    let server = &config.server;
+    if !server.api_key_hashes.is_empty() {
+        let keys = server.api_key_hashes.iter().map(|hash| HashedKey::from_hash(hash.0));
+        return Access::Keys(keys.collect());
+    }
+    match server.insecure {
+        true => Access::Insecure,
+        false => Access::Loopback,
+    }
+}
+
+/// `DIR/digest.json`: the digest at the last clean close, absent while a node runs or has crashed.
+#[must_use]
+pub(crate) fn digest_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("digest.json")
+}
+
+fn forget_digest(data_dir: &Path) -> Outcome {
+    let path = digest_path(data_dir);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).or_stop(Exit::Io, || format!("removing {}", path.display()))
+        }
+        Err(_) | Ok(()) => Ok(()),
+    }
+}
+
+fn note_digest(data_dir: &Path, digest: &StateDigest) -> Outcome {
+    let path = digest_path(data_dir);
+    let text = serde_json::to_vec(digest).or_stop(Exit::Bug, || "writing JSON".into())?;
+    server_file::replace(&path, &text).or_stop(Exit::Io, || format!("writing {}", path.display()))
+}

@@ -1,0 +1,149 @@
+//! The engine with serving behind it, as the HTTP layer sees it.
+//!
+//! An epoch that serving cannot apply is a bug that would leave answers behind for ever: it is
+//! logged, readiness says so from then on, and no later epoch is offered.
+
+use std::sync::Arc;
+
+use eddyline_connect::log::EventLog;
+use eddyline_dataflows::{
+    Committed, Engine, EngineConfig, EngineError, EngineStatus, StateDigest, start,
+};
+use eddyline_schemas::delta::PipelineCounts;
+use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::record::Offset;
+use eddyline_schemas::topic::TopicPartition;
+use eddyline_serving::http::Operations;
+use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use eddyline_serving::state::ServingState;
+use parking_lot::{Mutex, RwLock};
+
+use crate::exit::{Exit, OrStop, Outcome};
+
+/// See the module doc.
+pub(super) struct Dataflow {
+    /// `None` once shut down.
+    engine: RwLock<Option<Engine>>,
+    state: Arc<ServingState>,
+    broken: Arc<Mutex<Option<String>>>,
+    ready_lag_records: u64,
+}
+
+impl Dataflow {
+    /// Starts an engine on `log` that feeds `state`.
+    pub(super) fn start(
+        config: EngineConfig,
+        log: Arc<dyn EventLog>,
+        state: Arc<ServingState>,
+        ready_lag_records: u64,
+    ) -> Outcome<Self> {
+        let broken = Arc::new(Mutex::new(None));
+        let sink = sink(Arc::clone(&state), Arc::clone(&broken));
+        let engine = start(config, log, Box::new(sink))
+            .or_stop(Exit::Failure, || "cannot start the dataflow".into())?;
+        Ok(Self { engine: RwLock::new(Some(engine)), state, broken, ready_lag_records })
+    }
+
+    /// Where the engine is; `None` once shut down.
+    pub(super) fn status(&self) -> Option<EngineStatus> {
+        self.engine.read().as_ref().map(Engine::status)
+    }
+
+    /// Why no further epoch will become visible, if so.
+    pub(super) fn failure(&self) -> Option<String> {
+        let of_serving = self.broken.lock().clone();
+        of_serving.or_else(|| self.status().and_then(|status| status.failure))
+    }
+
+    /// The digest of all state now.
+    pub(super) fn state_digest(&self) -> Result<StateDigest, EngineError> {
+        match self.engine.read().as_ref() {
+            Some(engine) => engine.state_digest(),
+            None => Err(EngineError::Stopped("it was shut down".into())),
+        }
+    }
+
+    /// Stops when what is bound is committed.
+    pub(super) fn shutdown(&self) -> Result<StateDigest, EngineError> {
+        match self.engine.write().take() {
+            Some(engine) => engine.shutdown(),
+            None => Err(EngineError::Stopped("it was shut down".into())),
+        }
+    }
+}
+
+fn sink(
+    state: Arc<ServingState>,
+    broken: Arc<Mutex<Option<String>>>,
+) -> impl FnMut(Committed) + Send {
+    move |committed: Committed| {
+        if broken.lock().is_some() {
+            return;
+        }
+        if let Err(error) = state.apply(committed.deltas) {
+            tracing::error!(%error, "serving cannot apply an epoch and stays where it is");
+            *broken.lock() = Some(format!("serving: {error}"));
+        }
+    }
+}
+
+impl Operations for Dataflow {
+    fn pipeline(&self) -> PipelineReport {
+        let Some(status) = self.status() else {
+            return PipelineReport {
+                counts: PipelineCounts::default(),
+                bound_epoch: Epoch(0),
+                committed_epoch: Epoch(0),
+                lineage: None,
+                lag: 0,
+            };
+        };
+        PipelineReport {
+            counts: status.counts,
+            bound_epoch: status.bound_epoch,
+            committed_epoch: status.committed_epoch,
+            lineage: Some(status.lineage),
+            lag: status.lag_records,
+        }
+    }
+
+    fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
+        self.engine.read().as_ref()?.epoch_of(partition, offset)
+    }
+
+    fn digest(&self) -> Result<DigestReport, NotAvailable> {
+        let digest = self.state_digest().map_err(|error| NotAvailable(error.to_string()))?;
+        let StateDigest { lineage, epoch, state_digest, .. } = digest;
+        Ok(DigestReport { lineage, epoch, state_digest })
+    }
+
+    fn readiness(&self) -> Vec<Dependency> {
+        let Some(status) = self.status() else {
+            let detail = "is shut down".to_owned();
+            return vec![Dependency { name: "dataflow", ready: false, detail }];
+        };
+        let applied = self.state.progress().epoch;
+        let behind = status.committed_epoch.0.saturating_sub(applied.0);
+        let failure = self.failure();
+        let is_well = failure.is_none() && status.is_recovered;
+        let dataflow = match &failure {
+            Some(failure) => failure.clone(),
+            None if status.is_recovered => "folds what is bound".into(),
+            None => format!("folds history again, at epoch {}", status.committed_epoch),
+        };
+        let lag = status.lag_records;
+        vec![
+            Dependency { name: "dataflow", ready: is_well, detail: dataflow },
+            Dependency {
+                name: "log",
+                ready: lag < self.ready_lag_records,
+                detail: format!("{lag} records wait to be bound"),
+            },
+            Dependency {
+                name: "serving",
+                ready: behind <= 1,
+                detail: format!("is {behind} epochs behind the dataflow"),
+            },
+        ]
+    }
+}

@@ -1,0 +1,22 @@
+//! Bytes of events, bindings and deltas: the `eddyline.v1` protobuf messages of `proto/`.
+//!
+//! Encoding is deterministic: fields in the order of their numbers, map entries by key, so equal
+//! values are equal bytes. Decoding trusts nothing: an event passes the one validator of
+//! [`crate::decode`], a binding must be byte for byte what this version would write. The generated
+//! types stay private here.
+
+mod binding;
+mod delta;
+mod event;
+mod features;
+
+pub use binding::{InvalidBinding, decode_binding, encode_binding};
+pub use delta::{InvalidDelta, decode_delta, encode_delta};
+pub use event::{decode_event, encode_event};
+pub(crate) use event::{draft_of, encode_without_id};
+pub use features::{decode_user_features, encode_user_features};
+
+#[expect(unreachable_pub, reason = "generated code, private to the crate")]
+pub(crate) mod wire {
+    include!(concat!(env!("OUT_DIR"), "/eddyline.v1.rs"));
+}

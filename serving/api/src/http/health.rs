@@ -1,0 +1,77 @@
+//! `/livez /readyz /healthz /metrics /version`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use eddyline_schemas::lineage::ALGORITHM_VERSION;
+use serde_json::{Map, Value, json};
+
+use crate::http::Shared;
+use crate::http::operations::Dependency;
+use crate::http::problem::{Kind, Problem};
+use crate::http::reply;
+use crate::http::request_id::RequestId;
+use crate::metrics::Gauge;
+
+/// The process runs.
+pub(crate) async fn live() -> Response {
+    Json(json!({"status": "alive"})).into_response()
+}
+
+/// Every dependency is well, else 503 with each one's own word.
+pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let mut dependencies = shared.app.operations.readiness();
+    dependencies.push(door(&shared));
+    let waiting: Vec<&str> =
+        dependencies.iter().filter(|one| !one.ready).map(|one| one.name).collect();
+    if waiting.is_empty() {
+        let body = json!({"status": "ready", "dependencies": dependencies});
+        return Ok(Json(body).into_response());
+    }
+    let detail = format!("not ready: {}", waiting.join(", "));
+    let mut members = Map::new();
+    members.insert("dependencies".to_owned(), json!(dependencies));
+    Err(Problem::new(Kind::Unavailable, detail).with_members(members).retry_after_ms(1_000))
+}
+
+fn door(shared: &Shared) -> Dependency {
+    let ready = shared.app.door.is_open();
+    let detail = if ready { "takes events" } else { "is closed" };
+    Dependency { name: "door", ready, detail: detail.to_owned() }
+}
+
+/// Prometheus text.
+pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let pipeline = shared.app.operations.pipeline();
+    let progress = shared.app.recommender.state().progress();
+    let counts = pipeline.counts;
+    let text = shared.app.metrics.render(&[
+        (Gauge::SourceLag, pipeline.lag),
+        (Gauge::BoundEpoch, pipeline.bound_epoch.0),
+        (Gauge::CommittedEpoch, pipeline.committed_epoch.0),
+        (Gauge::ServingEpoch, progress.epoch.0),
+        (Gauge::PipelineAccepted, counts.accepted),
+        (Gauge::PipelineApplied, counts.applied),
+        (Gauge::PipelineDuplicate, counts.duplicate),
+        (Gauge::PipelineLate, counts.late),
+        (Gauge::PipelineDeadLetter, counts.dead_letter),
+        (Gauge::IndexItems, progress.items as u64),
+    ]);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// What runs here.
+pub(crate) async fn version(State(shared): State<Arc<Shared>>, id: RequestId) -> Response {
+    let progress = shared.app.recommender.state().progress();
+    let body: Value = json!({
+        "name": "eddyline",
+        "version": env!("CARGO_PKG_VERSION"),
+        "algorithm_version": ALGORITHM_VERSION,
+        "lineage": progress.lineage,
+        "demo": shared.app.demo.is_some(),
+    });
+    reply::ok(body, &id)
+}

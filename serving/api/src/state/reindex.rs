@@ -1,0 +1,103 @@
+//! The background thread that builds graphs and swaps them in.
+//!
+//! Rows are copied in short runs, each under its own read lock, so that an epoch never waits for a
+//! build; rows of several epochs may meet in one graph, which only proposes. The thread rests after
+//! every few rows, so that it never owns a core.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use eddyline_index::exact::ExactScan;
+use eddyline_index::graph::{GraphIndex, Snapshot, build};
+use eddyline_index::policy::{Decision, GraphAge, decide};
+
+use crate::state::{Installed, ServingState};
+
+/// How often the policy is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Rest after each slice of a build: about a seventh of the time.
+const REST: Duration = Duration::from_millis(5);
+
+/// Owns the thread; dropping it stops the thread within a slice.
+#[derive(Debug)]
+pub struct Reindexer {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reindexer {
+    /// Starts the thread for `state`.
+    pub fn start(state: Arc<ServingState>) -> std::io::Result<Self> {
+        let (stop, stopped) = channel();
+        let thread = std::thread::Builder::new()
+            .name("eddyline-reindex".to_owned())
+            .spawn(move || run(&state, &stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Reindexer {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the index builder panicked; the last index stays in force");
+        }
+    }
+}
+
+fn run(state: &ServingState, stopped: &Receiver<()>) {
+    loop {
+        let pause = |rest| match stopped.recv_timeout(rest) {
+            Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
+        };
+        if pause(LOOK_EVERY).is_break() || refresh(state, &mut |_| pause(REST)).is_break() {
+            return;
+        }
+    }
+}
+
+/// Does what the policy says once; breaks when `pause` gave up.
+pub(super) fn refresh(
+    state: &ServingState,
+    pause: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let installed = state.installed();
+    let decision = {
+        let tables = state.tables();
+        let age = installed
+            .graph()
+            .map(|graph| GraphAge { built: graph.built(), drift: graph.drift(tables.vectors()) });
+        decide(&state.config().index, tables.items().len(), age)
+    };
+    match decision {
+        Decision::Keep => {}
+        Decision::Exact => {
+            if installed.graph().is_some() {
+                state.install(Installed::Exact(ExactScan));
+            }
+        }
+        Decision::Build => match build_graph(state, pause) {
+            Some(graph) => state.install(Installed::Graph(Box::new(graph))),
+            None => return ControlFlow::Break(()),
+        },
+    }
+    ControlFlow::Continue(())
+}
+
+fn build_graph(
+    state: &ServingState,
+    pause: &mut dyn FnMut(usize) -> ControlFlow<()>,
+) -> Option<GraphIndex> {
+    let begun = Instant::now();
+    let mut snapshot = Snapshot::new(state.config().core.factors.dim);
+    while snapshot.copy_run(state.tables().vectors()) {}
+    let graph = build(&snapshot, &state.config().index.graph, pause)?;
+    tracing::info!(items = graph.built(), seconds = begun.elapsed().as_secs_f64(), "graph built");
+    Some(graph)
+}
