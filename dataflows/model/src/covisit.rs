@@ -191,6 +191,7 @@ pub fn normalise(config: &CovisitConfig, sum: f32, popularity: f32) -> f32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "std is the oracle")]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -20,6 +20,7 @@ pub mod learn;
 pub mod outbox;
 pub mod represent;
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "std is the oracle")]
 mod tests;
 
 /// One learned row and its optimiser's state, borrowed from the engine's flat storage.

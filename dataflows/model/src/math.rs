@@ -121,6 +121,7 @@ pub fn sigmoid_f32(x: f32) -> f32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "std is the oracle")]
 mod tests {
     use super::{
         exp_f32, exp2_f32, exp2_f64, ln_f32, log2_f32, log2_f64, power_of_two, sigmoid_f32,

@@ -120,6 +120,7 @@ impl Popularity {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "std is the oracle")]
 mod tests {
     use super::{Decayed, Popularity, PopularityConfig};
 

@@ -44,7 +44,7 @@ pub(crate) struct SimilarArgs {
 /// Runs `recommend`.
 pub(crate) fn recommend(args: &RecommendArgs) -> Outcome {
     let mut path = format!(
-        "/v1/recommendations?user_id={}&num_results={}",
+        "/v1/recommendations?user_id={}&num_results={}&attributes=title",
         encode(&args.user),
         args.num_results
     );

@@ -13,8 +13,10 @@ use serde_json::Value;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::server_file;
 
-/// Longest time that one request is repeated.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one request is repeated: a server that is just starting is waited for …
+const PATIENCE: Duration = Duration::from_secs(3);
+/// … and in the middle of a long run, one that is restarted.
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
 /// Pause after the first refused attempt; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -92,6 +94,7 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
     api_key: Option<String>,
+    patience: Duration,
 }
 
 impl Client {
@@ -104,7 +107,13 @@ impl Client {
             .build();
         let base = base.trim_end_matches('/');
         let scheme = if base.contains("://") { "" } else { "http://" };
-        Self { agent: config.into(), base: format!("{scheme}{base}"), api_key }
+        Self { agent: config.into(), base: format!("{scheme}{base}"), api_key, patience: PATIENCE }
+    }
+
+    /// The same server, waited for for a minute: for the middle of a long run.
+    #[must_use]
+    pub(crate) fn patient(&self) -> Self {
+        Self { patience: LONG_PATIENCE, ..self.clone() }
     }
 
     /// Where it is.
@@ -162,10 +171,9 @@ impl Client {
             let asked = ask();
             let wait = match &asked {
                 Ok(answer) if answer.asks_for_patience() => answer.retry_after.unwrap_or(pause),
-                Ok(_) => pause,
-                Err(_) => pause,
+                Ok(_) | Err(_) => pause,
             };
-            let out_of_time = started.elapsed() + wait > PATIENCE;
+            let out_of_time = started.elapsed() + wait > self.patience;
             match asked {
                 Ok(answer) if !answer.asks_for_patience() || out_of_time => return Ok(answer),
                 Err(error) if out_of_time || !is_passing(&error) => return Err(self.silent(error)),

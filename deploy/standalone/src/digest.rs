@@ -120,12 +120,16 @@ fn of_clean_close(config: &Config) -> Option<Printed> {
 }
 
 fn recompute(config: &Config, epoch: Option<u64>) -> Outcome<Printed> {
-    let _ = (
-        open_event_log(config)?,
-        epoch.map(Epoch),
-        OrStop::or_stop(Ok::<(), std::io::Error>(()), Exit::Io, String::new)?,
-    );
-    Err(crate::exit::Stop::new(Exit::Failure, "this build cannot recompute yet"))
+    let log = open_event_log(config)?;
+    let workers = config.dataflow.workers;
+    let digest = eddyline_replay::recompute(log, &config.core, workers, epoch.map(Epoch))
+        .or_stop(Exit::Failure, || "cannot fold the log".into())?;
+    Ok(Printed {
+        lineage: digest.lineage.to_string(),
+        epoch: digest.epoch.0,
+        state_digest: digest.state_digest.to_string(),
+        source: "recomputed",
+    })
 }
 
 fn print(printed: &Printed, format: Format) -> Outcome {

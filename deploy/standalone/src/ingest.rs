@@ -114,6 +114,7 @@ impl<'a> Run<'a> {
     ) -> Outcome<Self> {
         let client = args.client.client();
         let before = report::Pipeline::ask(&client)?;
+        let client = client.patient();
         let first = events.files.first().or(items.files.first());
         let path = first.map(|(_, input)| beside(input, ".progress.json"));
         if let (true, Some(path)) = (args.restart, &path) {

@@ -192,6 +192,7 @@ pub enum ReasonKind {
     BecauseViewed,
     BecauseConsumed,
     CategoryPreference,
+    SimilarTaste,
     Trending,
     Popular,
     New,

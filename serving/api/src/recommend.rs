@@ -3,8 +3,8 @@
 //! candidates (collaborative, co-visitation, content, popular, trending, new) → merge → drop what
 //! may not be answered → the blend of the experts → places by score, variety and exploration →
 //! reasons. Synchronous; the only clock is the one that bounds the sources and reports staleness.
-//! At the same epoch the same request has the same items, but for what an index may miss
-//! (`retrieval=exact` misses nothing).
+//! At the same epoch the same request has the same items, but for what an index misses and what a
+//! late request skips; `retrieval=exact` does neither.
 
 pub mod content;
 pub mod describe;
@@ -18,7 +18,7 @@ pub mod taste;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use eddyline_index::exact::ExactScan;
 use eddyline_index::search::ItemIndex;
@@ -213,7 +213,12 @@ fn run_stages(query: &Query<'_>, request: &RecommendRequest, begun: Instant) -> 
         selector: &selector,
     };
     let elapsed = || begun.elapsed();
-    run(&stages, query, &Budget { elapsed: &elapsed, sources: query.config.source_budget })
+    let sources = match request.retrieval {
+        Retrieval::Auto => query.config.source_budget,
+        // Asked for where answers must be equal, so no clock may change them.
+        Retrieval::Exact => Duration::MAX,
+    };
+    run(&stages, query, &Budget { elapsed: &elapsed, sources })
 }
 
 fn recommended(
@@ -247,7 +252,7 @@ fn trace(account: &Account) -> Trace {
 }
 
 fn timings(account: &Account) -> Vec<StageTime> {
-    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let one = |lap: &eddyline_pipeline::account::StageTime| StageTime {
         stage: lap.stage,
         micros: micros(lap.time),

@@ -108,7 +108,7 @@ pub struct ServingConfig {
     pub core: CoreConfig,
     /// Which index, and when it is rebuilt.
     pub index: IndexPolicy,
-    /// Time since the request began after which remaining candidate sources are skipped.
+    /// Time since the request began after which candidate sources that may scan are skipped.
     pub source_budget: Duration,
     /// Weight of content for an item that nobody touched, beside the gate's; it halves when the
     /// item has had [`Self::content_prior_events`] positive events.

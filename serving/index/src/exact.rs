@@ -57,7 +57,7 @@ mod tests {
         }
         (0..2_500).step_by(7).for_each(|k| store.set_live(Slot(k), false));
         let vector: Vec<f32> = (0..16).map(|d| d as f32 - 6.0).collect();
-        let keep = |slot: Slot| slot.0 % 3 != 0;
+        let keep = |slot: Slot| !slot.0.is_multiple_of(3);
         let mut want: Vec<Hit> = (0..2_500u32)
             .filter(|k| k % 7 != 0 && k % 3 != 0)
             .map(|k| Hit { slot: Slot(k), score: dot(store.row(Slot(k)), &vector) })

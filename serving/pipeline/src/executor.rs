@@ -1,7 +1,7 @@
 //! Runs the stages in order: sources, merge, filters, hydrators, scorers, selector.
 //!
-//! A source that has not started when the deadline passes is skipped and named; a source that
-//! runs is not interrupted, since all are short and synchronous. The stages after the sources
+//! A source that has not started when the deadline passes is skipped and named, unless it is
+//! essential; a source that runs is not interrupted, since all are short and synchronous. The stages after the sources
 //! always run: an answer from fewer candidates beats none. The pool is in key order, so the
 //! outcome does not depend on the order of proposals.
 
@@ -28,7 +28,7 @@ pub struct Stages<'a, Q, C> {
 pub struct Budget<'a> {
     /// Time since the request began; never falls.
     pub elapsed: &'a dyn Fn() -> Duration,
-    /// No source starts at or after this.
+    /// Only essential sources start at or after this.
     pub sources: Duration,
 }
 
@@ -91,7 +91,7 @@ impl Run<'_> {
         let mut pool = Vec::new();
         for source in sources {
             let stage = source.name();
-            if self.mark >= self.budget.sources {
+            if self.mark >= self.budget.sources && !source.is_essential() {
                 self.account.skipped.push(stage);
                 continue;
             }

@@ -35,6 +35,12 @@ pub trait Source<Q, C> {
     /// For accounts and traces.
     fn name(&self) -> &'static str;
 
+    /// Whether it runs even when the deadline has passed: true of a source so cheap that an answer
+    /// should never be without it.
+    fn is_essential(&self) -> bool {
+        false
+    }
+
     /// Adds what it proposes.
     fn propose(&self, query: &Q, additions: &mut Additions<'_, C>);
 }

@@ -175,6 +175,38 @@ proptest! {
     }
 }
 
+/// Always there.
+struct Cheap;
+
+impl Source<(), Number> for Cheap {
+    fn name(&self) -> &'static str {
+        "cheap"
+    }
+
+    fn is_essential(&self) -> bool {
+        true
+    }
+
+    fn propose(&self, (): &(), additions: &mut Additions<'_, Number>) {
+        additions.add(Number { value: 9, sources: 1, touched: 0 });
+    }
+}
+
+#[test]
+fn an_essential_source_runs_past_the_deadline() {
+    let stages = Stages {
+        sources: &[&Listed(vec![1]), &Cheap],
+        filters: &[],
+        hydrators: &[],
+        scorers: &[&AddValue],
+        selector: &TopThree,
+    };
+    let late = || Duration::from_secs(1);
+    let outcome = run(&stages, &(), &Budget { elapsed: &late, sources: Duration::ZERO });
+    assert_eq!(outcome.account.skipped, ["listed"]);
+    assert_eq!(outcome.pool.iter().map(|c| c.value).collect::<Vec<_>>(), [9]);
+}
+
 #[test]
 fn a_source_past_the_deadline_is_skipped_and_named() {
     // The clock reads 1 ms at the start and 2 ms after the first source.

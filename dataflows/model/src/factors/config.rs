@@ -38,13 +38,13 @@ impl Default for FactorsConfig {
     fn default() -> Self {
         Self {
             dim: 128,
-            negatives: 6,
-            correction: 0.5,
+            negatives: 8,
+            correction: 1.0,
             horizon: 6,
             slope: 1.0,
-            user_rate: 0.2,
-            item_rate: 0.1,
-            context_rate: 0.2,
+            user_rate: 0.1,
+            item_rate: 0.07,
+            context_rate: 0.1,
             decay: 0.03,
             accumulator_keep: 0.9999,
             norm_cap: 8.0,
@@ -61,9 +61,13 @@ impl FactorsConfig {
         Self {
             dim: 64,
             negatives: 40,
+            correction: 0.5,
             horizon: 20,
-            replays: 4,
+            user_rate: 0.2,
+            item_rate: 0.1,
+            context_rate: 0.2,
             accumulator_keep: 1.0,
+            replays: 4,
             ..Self::default()
         }
     }

@@ -113,6 +113,7 @@ fn serving(raw: &RawConfig) -> ServingConfig {
         },
         source_budget: Duration::from_millis(raw.serving.source_budget_ms),
         content_prior: raw.serving.content_prior,
+        content_prior_new: raw.serving.content_prior_new,
         content_prior_events: raw.serving.content_prior_events,
     }
 }

@@ -204,16 +204,13 @@ impl Layers {
     }
 }
 
-/// All dotted keys of a table of tables, in order.
+/// All dotted keys of a table of tables: each table's own keys before its inner tables.
 pub(crate) fn known_keys(table: &Table) -> Vec<String> {
-    let mut keys = Vec::new();
-    for (name, value) in table {
-        match value.as_table() {
-            Some(inner) => {
-                keys.extend(known_keys(inner).into_iter().map(|key| format!("{name}.{key}")));
-            }
-            None => keys.push(name.clone()),
-        }
+    let (inner, own): (Vec<_>, Vec<_>) = table.iter().partition(|(_, value)| value.is_table());
+    let mut keys: Vec<String> = own.into_iter().map(|(name, _)| name.clone()).collect();
+    for (name, value) in inner {
+        let inner = value.as_table().map(known_keys).unwrap_or_default();
+        keys.extend(inner.into_iter().map(|key| format!("{name}.{key}")));
     }
     keys
 }

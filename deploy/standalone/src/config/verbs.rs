@@ -9,6 +9,9 @@ use super::{ConfigArgs, check, load_raw, stop};
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::output::{Format, print_json};
 
+/// Lists with more entries are not shown to people.
+const LONG_LIST: usize = 16;
+
 /// What to do with the configuration.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum ConfigVerb {
@@ -71,7 +74,7 @@ fn show(args: &ConfigArgs, with_origin: bool, format: Format) -> Outcome {
     let mut rows = Vec::new();
     for key in known_keys(&table) {
         let value = lookup(&table, &key).cloned().unwrap_or(toml::Value::Boolean(false));
-        let value = if is_masked(&key, &value) { toml::Value::from("********") } else { value };
+        let value = if is_masked(&key, &value) { "********".into() } else { shortened(value) };
         let origin = loaded.origins.get(&key).map_or("default".to_owned(), ToString::to_string);
         rows.push((key, value, origin));
     }
@@ -86,6 +89,24 @@ fn is_masked(key: &str, value: &toml::Value) -> bool {
     SECRETS.contains(&key) && value.as_str() != Some("")
 }
 
+/// Single-precision keys were widened: shows the digits that were written.
+fn shortened(value: toml::Value) -> toml::Value {
+    match value {
+        toml::Value::Float(wide) if f64::from(wide as f32).to_bits() == wide.to_bits() => {
+            let digits = (wide as f32).to_string();
+            toml::Value::Float(digits.parse().unwrap_or(wide))
+        }
+        toml::Value::Array(values) => {
+            toml::Value::Array(values.into_iter().map(shortened).collect())
+        }
+        toml::Value::Table(members) => {
+            let members = members.into_iter().map(|(name, value)| (name, shortened(value)));
+            toml::Value::Table(members.collect())
+        }
+        other => other,
+    }
+}
+
 fn print_toml(rows: &[(String, toml::Value, String)], with_origin: bool) {
     let mut section = "";
     for (key, value, origin) in rows {
@@ -95,7 +116,10 @@ fn print_toml(rows: &[(String, toml::Value, String)], with_origin: bool) {
             section = table;
         }
         let note = if with_origin { format!("  # {origin}") } else { String::new() };
-        println!("{name} = {value}{note}");
+        match value.as_array().map(Vec::len).filter(|&entries| entries > LONG_LIST) {
+            Some(entries) => println!("# {name} has {entries} entries, --output json shows them"),
+            None => println!("{name} = {value}{note}"),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ const state = {
   personas: [],
   /** The last answer; null right after another user was chosen. */
   answer: null,
-  /** Titles by item id; a pending look-up is its id. */
+  /** Titles by item id. */
   titles: new Map(),
   /** True while an event is on its way: the refresh must not overtake it. */
   acting: false,
@@ -37,16 +37,13 @@ function clearError() {
   byId("error").hidden = true;
 }
 
-/** The title of an item, looked up in the background the first time. */
-function titleOf(id) {
-  if (!state.titles.has(id)) {
-    state.titles.set(id, id);
-    api.item(id).then(
-      (found) => state.titles.set(id, found.attributes.title ?? id),
-      () => state.titles.delete(id),
-    );
-  }
-  return state.titles.get(id);
+const titleOf = (id) => state.titles.get(id) ?? id;
+
+/** Looks up the titles that no answer has brought yet; an item without one is named by its id. */
+async function lookUpTitles(ids) {
+  const unknown = ids.filter((id) => !state.titles.has(id));
+  const found = await Promise.allSettled(unknown.map(api.item));
+  remember(found.filter((one) => one.status === "fulfilled").map((one) => one.value));
 }
 
 function remember(items) {
@@ -75,6 +72,7 @@ async function showSession(user) {
     if (error.status === 404) return null;
     throw error;
   });
+  if (features !== null) await lookUpTitles(features.recent_views.slice(0, view.SHOWN_VIEWS));
   if (user === state.user) view.showSession(byId("session"), features, titleOf);
 }
 

@@ -80,6 +80,9 @@ export function showSpeed(place, took) {
     `from event to changed answer (durable after ${milliseconds(took.accepted)})`);
 }
 
+/** Most viewed items that are shown. */
+export const SHOWN_VIEWS = 8;
+
 /** What is known of the user; `features` is null for someone never seen. */
 export function showSession(place, features, titleOf) {
   if (features === null) {
@@ -95,7 +98,7 @@ export function showSession(place, features, titleOf) {
     ["Prices", range === null ? null : `${range[0].toFixed(2)} to ${range[1].toFixed(2)}`],
     ["Events so far", count(features.history_length)],
   ].filter(([, value]) => value);
-  const views = features.recent_views.slice(0, 8);
+  const views = features.recent_views.slice(0, SHOWN_VIEWS);
   place.replaceChildren(
     el("dl", { className: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
     views.length === 0 ? "" : el("h3", {}, "Viewed last"),

@@ -42,7 +42,8 @@ pub fn explain(query: &Query<'_>, proposal: &Proposal) -> Vec<Explanation> {
     }
     if reasons.is_empty() {
         // Proposed by the user's taste as a whole: no single item stands out.
-        reasons.push(reason(ReasonKind::Popular, "Liked by people like you".to_owned(), POPULAR));
+        let text = "Liked by people with similar taste".to_owned();
+        reasons.push(reason(ReasonKind::SimilarTaste, text, 1.0));
     }
     reasons.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     reasons.truncate(MOST);

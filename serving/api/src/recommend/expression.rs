@@ -256,7 +256,7 @@ mod tests {
             )
         ) {
             if let Ok(expression) = Expression::parse(&tokens.join(" ")) {
-                expression.matches(Some(&mouse()));
+                let _ = expression.matches(Some(&mouse()));
             }
         }
     }

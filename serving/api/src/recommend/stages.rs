@@ -112,6 +112,11 @@ impl Source<Query<'_>, Proposal> for ProposeBy {
         self.0.name()
     }
 
+    /// All but those that may scan: a request that waited too long is still answered.
+    fn is_essential(&self) -> bool {
+        !matches!(self.0, SourceKind::Collaborative | SourceKind::New)
+    }
+
     fn propose(&self, query: &Query<'_>, additions: &mut Additions<'_, Proposal>) {
         let slots = match self.0 {
             SourceKind::Collaborative => collaborative(query),

@@ -65,6 +65,12 @@ impl Items {
         self.rows.len()
     }
 
+    /// Whether no slot is given out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The row of a slot that is given out.
     #[must_use]
     pub fn row(&self, slot: Slot) -> &ItemRow {

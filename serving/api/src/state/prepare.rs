@@ -124,7 +124,10 @@ fn take(
             prepared.users.push(FeatureWrite::Features(user, features));
         }
         Delta::UserPreferences { user, preferences } => {
-            prepared.users.push(FeatureWrite::Preferences(user, Some(preferences)));
+            // Nothing in the window is the same as no document: an erased user leaves none behind.
+            let empty = preferences.categories.is_empty() && preferences.brands.is_empty();
+            let preferences = (!empty).then_some(preferences);
+            prepared.users.push(FeatureWrite::Preferences(user, preferences));
         }
         Delta::Gate { values } => prepared.weights = Some(gate_weights(gate, &values)?),
     }

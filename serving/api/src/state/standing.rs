@@ -155,9 +155,9 @@ mod tests {
                 keys[at] = new;
             }
             prop_assert_eq!(list.slots().collect::<Vec<_>>(), oracle(&keys, CAPACITY));
-            for at in 0..deleted {
-                list.update(Slot(at as u32), OrderKey(keys[at]), OrderKey::NONE);
-                keys[at] = f64::NEG_INFINITY;
+            for (at, key) in keys.iter_mut().enumerate().take(deleted) {
+                list.update(Slot(at as u32), OrderKey(*key), OrderKey::NONE);
+                *key = f64::NEG_INFINITY;
             }
             let kept = list.slots().count();
             prop_assert_eq!(list.slots().collect::<Vec<_>>(), oracle(&keys, kept));

@@ -152,6 +152,25 @@ fn exploration_shows_others_and_says_how_likely_that_was() {
 }
 
 #[test]
+fn a_request_that_is_late_is_answered_from_what_is_cheap_and_says_so() {
+    let mut config = SHOP.config();
+    config.source_budget = std::time::Duration::ZERO;
+    let state = SHOP.open_with(config);
+    let known = features_of("u", features(&[203], &[203], &[]));
+    state.apply(epoch(2, vec![known])).expect("the next epoch");
+    let returns = Returns { trace: true, ..Returns::default() };
+    let request = RecommendRequest { user_id: Some(user("u")), returns, ..ranking() };
+    let answer = Recommender::new(Arc::new(state)).recommend(&request).expect("a valid request");
+    assert_eq!(
+        answer.fallback.map(|f| (f.tier, f.reason)),
+        Some(("partial", "sources_past_deadline"))
+    );
+    assert_eq!(answer.trace.as_ref().expect("it was asked for").skipped, ["collaborative", "new"]);
+    assert_eq!(answer.items.len(), 10);
+    assert!(share_like(&answer, 203) >= 0.8, "{:?}", ids(&answer));
+}
+
+#[test]
 fn user_documents_name_items_by_id() {
     let recommender =
         open(vec![features_of("u", features(&[5, 1], &[5, 1], &[])), prefers("u", CATEGORIES[1])]);

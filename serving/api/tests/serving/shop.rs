@@ -71,11 +71,13 @@ pub(crate) fn noise(a: u32, b: u32) -> f32 {
 }
 
 impl Shop {
-    /// The configuration: rows of the shop's length, everything else as shipped.
+    /// The configuration: rows of the shop's length, no deadline that a busy machine could miss,
+    /// everything else as shipped.
     pub(crate) fn config(&self) -> ServingConfig {
         let mut core = CoreConfig::default();
         core.factors.dim = self.dim;
-        ServingConfig { core, ..ServingConfig::default() }
+        let source_budget = std::time::Duration::MAX;
+        ServingConfig { core, source_budget, ..ServingConfig::default() }
     }
 
     /// State after epoch 1, which made all items.
@@ -137,7 +139,7 @@ pub(crate) fn document(k: u32) -> ItemDocument {
         categories: vec![CATEGORIES[k as usize % CATEGORIES.len()].to_owned()],
         brand: Some(format!("brand-{}", k % 7)),
         price: Some(f64::from(k)),
-        in_stock: Some(k % 10 != 0),
+        in_stock: Some(!k.is_multiple_of(10)),
         ..ItemDocument::default()
     }
 }

@@ -14,7 +14,7 @@ use eddyline_serving::state::{ApplyError, ServingState};
 
 use crate::shop::{
     Shop, catalogue, deletion, document, epoch, features, features_of, item, item_id, popularity,
-    user,
+    prefers, user,
 };
 
 const SHOP: Shop = Shop { items: 40, dim: 16 };
@@ -60,6 +60,30 @@ fn deltas_that_contradict_the_state_change_nothing() {
     }
     assert_eq!((state.progress().epoch, state.progress().items), (Epoch(1), 40));
     assert_eq!(state.users().get(&user("u")).expect("the store is in memory"), None);
+}
+
+#[test]
+fn an_erased_user_leaves_nothing_behind() {
+    let state = Arc::new(SHOP.open());
+    let vector = Some(SHOP.row(1, 1));
+    let known = vec![
+        features_of("u", features(&[1], &[1], &[])),
+        prefers("u", "Garden"),
+        Delta::UserVector { user: user("u"), vector },
+    ];
+    state.apply(epoch(2, known)).expect("the next epoch");
+    assert!(state.users().get(&user("u")).expect("in memory").is_some());
+    let erased = vec![
+        Delta::UserFeatures { user: user("u"), features: None },
+        Delta::UserPreferences { user: user("u"), preferences: Arc::default() },
+        Delta::UserVector { user: user("u"), vector: None },
+    ];
+    state.apply(epoch(3, erased)).expect("the next epoch");
+    assert_eq!(state.users().get(&user("u")).expect("in memory"), None);
+    let recommender = Recommender::new(state);
+    let request = RecommendRequest { user_id: Some(user("u")), ..Default::default() };
+    let answer = recommender.recommend(&request).expect("a valid request");
+    assert_eq!(answer.fallback.map(|f| f.reason), Some("unknown_user"));
 }
 
 #[test]
