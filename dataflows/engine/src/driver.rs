@@ -21,6 +21,7 @@ use crate::committer::StateDigest;
 use crate::engine::{Command, EngineConfig, Shared};
 use crate::error::EngineError;
 use crate::folder::{Folder, Sink};
+use crate::graph::Folds;
 use crate::sequencer::{Cut, Waiting, cut};
 
 /// Longest sleep without news, so that commands are heard.
@@ -49,7 +50,7 @@ impl Driver {
         sink: Sink,
     ) -> Result<Self, EngineError> {
         let progress = Arc::clone(&shared.progress);
-        let folder = Folder::start_with(&config.core, config.workers, progress, sink)?;
+        let folder = Folder::start_with(&config.core, (config.workers, Folds::All), progress, sink)?;
         Ok(Self {
             bindings: BindingReader::new(Arc::clone(&log)),
             bound: BoundReader::new(Arc::clone(&log), config.core.late_allowance_ms()),

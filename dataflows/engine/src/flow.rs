@@ -7,7 +7,7 @@ use eddyline_model::config::CoreConfig;
 use timely::scheduling::SyncActivator;
 
 use crate::bound::{Bound, EpochInput};
-use crate::graph::{self, Commit, Context, Feed};
+use crate::graph::{self, Commit, Context, Feed, Folds};
 use crate::state::Tables;
 
 /// The order in which an epoch's events arrive at the workers. State must not depend on it.
@@ -20,10 +20,11 @@ pub enum Arrival {
     Shuffled(u64),
 }
 
-/// The feeding side; dropping it without [`Flow::end`] leaves the workers waiting.
+/// The feeding side. Dropping it lets the workers finish what they were fed and joins them.
 pub(crate) struct Flow {
     feeds: Vec<(Sender<Feed>, SyncActivator)>,
-    workers: timely::communication::WorkerGuards<()>,
+    /// Joins the workers when dropped.
+    _workers: timely::communication::WorkerGuards<()>,
     /// See [`Arrival`].
     pub(crate) arrival: Arrival,
     /// The state, to be read while no epoch is in flight.
@@ -40,6 +41,7 @@ impl Flow {
     pub(crate) fn start(
         config: &Arc<CoreConfig>,
         workers: usize,
+        folds: Folds,
     ) -> Result<(Self, Receiver<Commit>), FlowError> {
         let tables = Arc::new(Tables::new(config));
         // Bounded by the feeder, which keeps the number of epochs in flight small.
@@ -52,7 +54,7 @@ impl Flow {
             let _abort = AbortOnPanic;
             let (config, tables) = shared.clone();
             let index = worker.index();
-            let context = Context { config, tables, worker: index, workers };
+            let context = Context { config, tables, worker: index, workers, folds };
             let feed = receivers[index].clone();
             let commit_to = commit_to.clone();
             let activator = worker
@@ -66,7 +68,7 @@ impl Flow {
         woken.sort_by_key(|(index, _)| *index);
         let feeds = feeds.into_iter().zip(woken.into_iter().map(|(_, activator)| activator));
         Ok((
-            Self { feeds: feeds.collect(), workers: guards, arrival: Arrival::default(), tables },
+            Self { feeds: feeds.collect(), _workers: guards, arrival: Arrival::default(), tables },
             commits,
         ))
     }
@@ -90,14 +92,16 @@ impl Flow {
         }
     }
 
-    /// Lets the workers finish what they were fed and joins them.
-    pub(crate) fn end(self) {
+}
+
+impl Drop for Flow {
+    /// Parked workers do not notice that their feed is gone, and whoever drops the guards waits
+    /// for them: an engine that stops for an error would hang here, its error untold.
+    fn drop(&mut self) {
         for (feed, activator) in &self.feeds {
             let _ = feed.send(Feed::End);
             let _ = activator.activate();
         }
-        drop(self.feeds);
-        drop(self.workers.join());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::bound::EpochInput;
 use crate::committer::{Committed, Committer, StateDigest};
 use crate::error::EngineError;
 use crate::flow::{Arrival, Flow};
-use crate::graph::Commit;
+use crate::graph::{Commit, Folds};
 
 /// Epochs that may be between feed and sink.
 const IN_FLIGHT: u64 = 8;
@@ -81,18 +81,28 @@ pub struct Folder {
 impl Folder {
     /// Starts `workers` threads on empty state.
     pub fn start(core: &CoreConfig, workers: usize, sink: Sink) -> Result<Self, EngineError> {
-        Self::start_with(core, workers, Arc::default(), sink)
+        Self::start_with(core, (workers, Folds::All), Arc::default(), sink)
+    }
+
+    /// Starts with some of the folds only; the state is then not that of any lineage.
+    pub fn start_partly(
+        core: &CoreConfig,
+        workers: usize,
+        folds: Folds,
+        sink: Sink,
+    ) -> Result<Self, EngineError> {
+        Self::start_with(core, (workers, folds), Arc::default(), sink)
     }
 
     pub(crate) fn start_with(
         core: &CoreConfig,
-        workers: usize,
+        (workers, folds): (usize, Folds),
         progress: Arc<Progress>,
         sink: Sink,
     ) -> Result<Self, EngineError> {
         check(core, workers)?;
         let core = Arc::new(core.clone());
-        let (flow, commits) = Flow::start(&core, workers)?;
+        let (flow, commits) = Flow::start(&core, workers, folds)?;
         let (digests, asked) = unbounded();
         let committer = Committer::new(Lineage::root(core.hash()));
         let told = Arc::clone(&progress);
@@ -115,6 +125,11 @@ impl Folder {
         self.fed
     }
 
+    /// Waits until nothing is in flight.
+    pub fn wait(&self) {
+        self.progress.wait_for_ever(self.fed);
+    }
+
     /// Waits until nothing is in flight, then digests the state.
     #[must_use]
     pub fn digest(&self) -> StateDigest {
@@ -129,7 +144,7 @@ impl Folder {
     #[must_use]
     pub fn end(self) -> StateDigest {
         let digest = self.digest();
-        self.flow.end();
+        drop(self.flow);
         drop(self.digests);
         drop(self.committing.join());
         digest

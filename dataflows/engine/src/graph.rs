@@ -41,6 +41,17 @@ use learn::Learned;
 pub(crate) use source::Feed;
 use work::DeltaBatch;
 
+/// Which folds run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Folds {
+    /// All of them.
+    #[default]
+    All,
+    /// Learning alone, through the same operators: no dedupe, no other fold, no deltas. For the
+    /// benchmark that compares the dataflow with a plain loop.
+    FactorsOnly,
+}
+
 /// What every operator of a worker knows.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
@@ -49,6 +60,7 @@ pub(crate) struct Context {
     /// This worker; it owns the shards that are congruent to it.
     pub(crate) worker: usize,
     pub(crate) workers: usize,
+    pub(crate) folds: Folds,
 }
 
 /// Builds the graph of one worker; gives what wakes its source.

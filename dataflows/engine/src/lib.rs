@@ -26,4 +26,5 @@ pub use engine::{Engine, EngineConfig, EngineStatus, EpochLimits, start};
 pub use error::EngineError;
 pub use flow::{Arrival, FlowError};
 pub use folder::{CommittedState, Folder, Sink};
+pub use graph::Folds;
 pub use refold::{Refold, last_bound_epoch, refold};

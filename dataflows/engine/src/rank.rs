@@ -8,12 +8,14 @@ use eddyline_model::blend::{LogScores, RawScores, Weights};
 use eddyline_model::config::CoreConfig;
 use eddyline_model::covisit;
 use eddyline_model::gate::{GateExample, GateState, bucket};
+use eddyline_model::item::ItemRows;
 use eddyline_model::kernel::dot_rows;
 use eddyline_model::metrics::TOP;
+use eddyline_model::pool::Pool;
 use eddyline_schemas::id::ItemRef;
 use eddyline_schemas::time::TimestampMs;
 
-use crate::state::items::item_ref;
+use crate::state::items::{ItemRow, item_ref};
 use crate::view::ItemView;
 
 /// Whose ranks are reported: the blend that is served, then its experts alone.
@@ -59,14 +61,19 @@ pub struct Question<'a> {
     pub time: TimestampMs,
 }
 
-/// Scratch space for ranking, one number an item.
+/// Scratch space for ranking, reused from event to event.
 #[derive(Debug, Default)]
 pub struct Ranker {
+    /// x·v by place.
     dots: Vec<f32>,
+    /// Co-visitation by place.
     covisit: Vec<f32>,
-    scores: [Vec<f32>; 5],
-    candidates: Vec<bool>,
-    blended: Vec<f32>,
+    /// By place: already taken by the user.
+    seen: Vec<bool>,
+    pool: Pool,
+    /// The items of the pool, in its order.
+    items: Vec<ItemRef>,
+    scores: Vec<f32>,
 }
 
 impl Ranker {
@@ -79,52 +86,46 @@ impl Ranker {
         gate: &GateState,
         question: &Question<'_>,
     ) -> (RankedEvent, GateExample) {
-        self.fill_candidates(view, question);
-        self.fill_dots(view, question.x);
-        self.fill_covisit(config, view, question);
-        self.fill_scores(config, view, question.time);
+        self.fill_columns(config, view, question);
+        let own = self.fill_pool(config, view, question);
         let bucket = bucket(question.history_length);
-        let own = view.place(question.item).filter(|&place| self.candidates[place]);
         let whole = gate.weights(&config.gate, bucket);
-        let judged = [whole, EXPERTS[0], EXPERTS[1], EXPERTS[2]].map(|weights| {
-            self.blend(&weights);
-            (self.rank_of(view, own), self.best(view))
+        let judged = [whole, EXPERTS[0], EXPERTS[1], EXPERTS[2]];
+        let ranks = self.ranks(&judged, own);
+        let top = std::array::from_fn(|at| {
+            self.best(view, &judged[at], ranks[at].map(|rank| (rank, question.item)))
         });
-        let ranks = config.gate.blends.iter().map(|weights| {
-            self.blend(weights);
-            self.rank_of(view, own)
-        });
-        let example = GateExample { bucket, ranks: ranks.collect() };
+        let example = GateExample { bucket, ranks: self.ranks(&config.gate.blends, own) };
         let event = RankedEvent {
             seq: question.seq,
-            ranks: [judged[0].0, judged[1].0, judged[2].0, judged[3].0],
-            top: judged.map(|judged| judged.1),
+            ranks: [ranks[0], ranks[1], ranks[2], ranks[3]],
+            top,
             is_warm: question.history_length > 0,
             is_new_item: view.row(question.item).is_none_or(|row| row.events == 0),
         };
         (event, example)
     }
 
-    fn fill_candidates(&mut self, view: &ItemView<'_>, question: &Question<'_>) {
-        self.candidates.clear();
-        for (_, shard) in view.shards() {
-            self.candidates.extend_from_slice(&shard.live);
-        }
-        for place in question.seen.iter().filter_map(|&item| view.place(item)) {
-            self.candidates[place] = false;
+    fn ranks(&self, blends: &[Weights], own: Option<LogScores>) -> Vec<Option<u64>> {
+        match own {
+            Some(own) => self.pool.ranks(blends, &own),
+            None => vec![None; blends.len()],
         }
     }
 
-    fn fill_dots(&mut self, view: &ItemView<'_>, x: &[f32]) {
-        self.dots.resize(self.candidates.len(), 0.0);
+    fn fill_columns(&mut self, config: &CoreConfig, view: &ItemView<'_>, question: &Question<'_>) {
+        let items = view.count() as usize;
+        self.dots.resize(items, 0.0);
         for (start, shard) in view.shards() {
-            dot_rows(&shard.vectors, x, &mut self.dots[start..start + shard.rows.len()]);
+            dot_rows(&shard.vectors, question.x, &mut self.dots[start..start + shard.rows.len()]);
         }
-    }
-
-    fn fill_covisit(&mut self, config: &CoreConfig, view: &ItemView<'_>, question: &Question<'_>) {
+        self.seen.clear();
+        self.seen.resize(items, false);
+        for place in question.seen.iter().filter_map(|&item| view.place(item)) {
+            self.seen[place] = true;
+        }
         self.covisit.clear();
-        self.covisit.resize(self.candidates.len(), 0.0);
+        self.covisit.resize(items, 0.0);
         let sources = question.history.iter().take(config.covisitation.window).enumerate();
         for (k, list) in sources.filter_map(|(k, &item)| Some((k, &view.row(item)?.covisitation))) {
             let scale = list.scale(&config.covisitation, k, question.time.0);
@@ -136,78 +137,82 @@ impl Ranker {
         }
     }
 
-    fn fill_scores(&mut self, config: &CoreConfig, view: &ItemView<'_>, time: TimestampMs) {
-        self.scores.iter_mut().for_each(Vec::clear);
-        for (start, shard) in view.shards() {
+    /// Fills the pool with every candidate but the true item, and gives that one's scores.
+    fn fill_pool(
+        &mut self,
+        config: &CoreConfig,
+        view: &ItemView<'_>,
+        question: &Question<'_>,
+    ) -> Option<LogScores> {
+        self.pool.clear();
+        self.items.clear();
+        let own_age = view.row(question.item).map(|row| (row.first_seen, question.item));
+        let mut own = None;
+        for (number, (start, shard)) in view.shards().enumerate() {
             for (rank, row) in shard.rows.iter().enumerate() {
                 let place = start + rank;
-                let (short, long) = row.popularity.values_at(&config.popularity, time.0);
-                let raw = RawScores {
-                    factors: self.dots[place],
-                    covisit: covisit::normalise(&config.covisitation, self.covisit[place], long),
-                    popular_short: short,
-                    popular_long: long,
-                    content: 0.0,
-                };
-                let scores = LogScores::new(&config.blend, &raw).values;
-                self.scores.iter_mut().zip(scores).for_each(|(list, score)| list.push(score));
+                if row.deleted || self.seen[place] {
+                    continue;
+                }
+                let item = item_ref(number, rank);
+                let raw = self.raw(config, row, place, question.time);
+                if item == question.item {
+                    own = Some(LogScores::new(&config.blend, &raw));
+                } else {
+                    self.pool.push(&raw, Some((row.first_seen, item)) < own_age);
+                    self.items.push(item);
+                }
             }
         }
+        self.pool.take_logs(&config.blend);
+        own
     }
 
-    fn blend(&mut self, weights: &Weights) {
-        self.blended.clear();
-        let [a, b, c, d, e] = &self.scores;
-        let scores = a.iter().zip(b).zip(c).zip(d).zip(e);
-        self.blended.extend(scores.map(|((((&a, &b), &c), &d), &e)| {
-            LogScores { values: [a, b, c, d, e] }.blend(weights)
-        }));
-    }
-
-    fn rank_of(&self, view: &ItemView<'_>, own: Option<usize>) -> Option<u64> {
-        let own = own?;
-        let score = self.blended[own];
-        if score.is_nan() {
-            return None;
+    fn raw(
+        &self,
+        config: &CoreConfig,
+        row: &ItemRow,
+        place: usize,
+        time: TimestampMs,
+    ) -> RawScores {
+        let (short, long) = row.popularity.values_at(&config.popularity, time.0);
+        let covisit = self.covisit[place];
+        RawScores {
+            factors: self.dots[place],
+            covisit: covisit::normalise(&config.covisitation, covisit, long),
+            popular_short: short,
+            popular_long: long,
+            content: 0.0,
         }
-        let mut better = 0;
-        for (place, &other) in self.blended.iter().enumerate() {
-            let beats = other > score || (other == score && is_older(view, place, own));
-            better += u64::from(beats && self.candidates[place]);
-        }
-        Some(better)
     }
 
-    fn best(&self, view: &ItemView<'_>) -> Vec<ItemRef> {
-        let mut best: Vec<usize> = Vec::with_capacity(TOP + 1);
+    /// The ten best of the pool, with the true item put in at its rank.
+    fn best(
+        &mut self,
+        view: &ItemView<'_>,
+        weights: &Weights,
+        own: Option<(u64, ItemRef)>,
+    ) -> Vec<ItemRef> {
+        self.pool.scores(weights, &mut self.scores);
+        let (items, scores) = (&self.items, &self.scores);
+        let age = |at: usize| view.row(items[at]).map(|row| (row.first_seen, items[at]));
         let beats = |a: usize, b: usize| {
-            let (of_a, of_b) = (self.blended[a], self.blended[b]);
-            of_a > of_b || (of_a == of_b && is_older(view, a, b))
+            scores[a] > scores[b] || (scores[a] == scores[b] && age(a) < age(b))
         };
-        for (place, score) in self.blended.iter().enumerate() {
-            if !self.candidates[place] || score.is_nan() {
+        let mut best: Vec<usize> = Vec::with_capacity(TOP + 1);
+        for (at, score) in scores.iter().enumerate() {
+            let is_out = best.len() == TOP && !beats(at, best[TOP - 1]);
+            if is_out || score.is_nan() {
                 continue;
             }
-            if best.len() == TOP && !beats(place, best[TOP - 1]) {
-                continue;
-            }
-            let at = best.partition_point(|&kept| beats(kept, place));
-            best.insert(at, place);
+            best.insert(best.partition_point(|&kept| beats(kept, at)), at);
             best.truncate(TOP);
         }
-        best.into_iter().map(|place| item_at(view, place)).collect()
+        let mut best: Vec<ItemRef> = best.into_iter().map(|at| items[at]).collect();
+        if let Some((rank, item)) = own.filter(|(rank, _)| *rank <= best.len() as u64) {
+            best.insert(rank as usize, item);
+            best.truncate(TOP);
+        }
+        best
     }
-}
-
-fn item_at(view: &ItemView<'_>, place: usize) -> ItemRef {
-    eddyline_model::item::ItemRows::nth(view, place as u64)
-}
-
-fn is_older(view: &ItemView<'_>, a: usize, b: usize) -> bool {
-    let age = |place| {
-        let item = item_at(view, place);
-        view.row(item)
-            .map(|row| (row.first_seen, item_ref(usize::from(item.shard()), item.rank() as usize)))
-    };
-    age(a) < age(b)
 }

@@ -68,7 +68,8 @@ impl CoreConfig {
     #[must_use]
     pub fn quality() -> Self {
         let quality = QualityConfig { sample_one_in: 1 };
-        Self { factors: FactorsConfig::quality(), quality, ..Self::default() }
+        let (factors, covisitation) = (FactorsConfig::quality(), CovisitConfig::quality());
+        Self { factors, covisitation, quality, ..Self::default() }
     }
 
     /// See [`Self::late_allowance_hours`], in milliseconds.
@@ -277,7 +278,9 @@ impl UserConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct QualityConfig {
     /// One positive event in so many is ranked against all items before it is learned, chosen by
-    /// the hash of its id; 0 tests none.
+    /// the hash of its id; 0 tests none, 1 tests all. Above 1 it holds for up to 10,000 items; a
+    /// ranking costs time in proportion to the items, so larger catalogues test fewer, likewise in
+    /// proportion.
     pub sample_one_in: u64,
 }
 

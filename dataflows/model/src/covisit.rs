@@ -33,14 +33,22 @@ pub struct CovisitConfig {
 impl Default for CovisitConfig {
     fn default() -> Self {
         Self {
-            capacity: 128,
-            window: 20,
+            capacity: 64,
+            window: 8,
             learn_slope: 0.5,
             score_slope: 2.0,
             half_life_ms: 90 * 86_400_000,
             source_power: 0.4,
             target_power: 0.15,
         }
+    }
+}
+
+impl CovisitConfig {
+    /// For evaluation: longer histories and longer lists. Every place of the window costs a list
+    /// update and a delta an event, so the default is shorter.
+    pub fn quality() -> Self {
+        Self { capacity: 128, window: 20, ..Self::default() }
     }
 }
 

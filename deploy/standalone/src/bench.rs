@@ -4,6 +4,7 @@
 //! in a temporary folder inside the data folder, so that it is on the same disk as real data.
 
 mod baseline;
+mod factors;
 pub(crate) mod freshness;
 mod ingest;
 mod memory;
@@ -12,7 +13,6 @@ mod zipf;
 
 use std::path::PathBuf;
 
-use eddyline_schemas::time::TimestampMs;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -21,7 +21,6 @@ use crate::config::{Config, ConfigArgs, load};
 use crate::exit::{Exit, OrStop, Outcome};
 use crate::node::Node;
 use crate::output::{Format, print_json, print_json_line, print_table};
-use crate::source::wall_clock;
 use ingest::IngestBenchArgs;
 use stream::{Bodies, StreamShape};
 
@@ -176,9 +175,4 @@ fn run_freshness(args: &FreshnessBenchArgs, config: &ConfigArgs) -> Outcome {
     node.close()?;
     drop(folder);
     args.common.print(&measured?)
-}
-
-/// The end of the generated day: now, so that events are neither late nor ahead.
-fn end_of_stream() -> TimestampMs {
-    wall_clock()
 }

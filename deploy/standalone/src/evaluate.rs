@@ -37,7 +37,7 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, value_name = "N")]
     pub positive_rating: Option<f64>,
     /// Which hyper-parameters
-    #[arg(long, value_enum, default_value = "default")]
+    #[arg(long, value_enum, default_value = "quality")]
     pub profile: Profile,
     /// Worker threads of the dataflow; the result is the same for any number
     #[arg(long, value_name = "N", env = "EDDYLINE__DATAFLOW__WORKERS")]
@@ -119,7 +119,8 @@ pub(crate) fn run(args: &EvaluateArgs, config: &ConfigArgs) -> Outcome {
 fn core(profile: Profile, configured: &CoreConfig, positive_rating: Option<f64>) -> CoreConfig {
     let mut core = configured.clone();
     if profile == Profile::Quality {
-        core.factors = CoreConfig::quality().factors;
+        let CoreConfig { factors, covisitation, .. } = CoreConfig::quality();
+        (core.factors, core.covisitation) = (factors, covisitation);
     }
     // The stream holds positives only; without this a rating of the set's own scale might not be.
     core.events.positive_rating = positive_rating.unwrap_or(0.0);

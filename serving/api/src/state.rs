@@ -48,6 +48,9 @@ pub struct Progress {
     pub items: usize,
     /// When that epoch was applied here.
     pub applied_at: Instant,
+    /// How long answers had to wait for it: the exclusive side of the guard. Told to subscribers;
+    /// zero under the guard itself.
+    pub exclusive: Duration,
 }
 
 impl Progress {
@@ -59,6 +62,7 @@ impl Progress {
             counts: PipelineCounts::default(),
             items: 0,
             applied_at: Instant::now(),
+            exclusive: Duration::ZERO,
         }
     }
 }
@@ -210,23 +214,25 @@ impl ServingState {
         let _one_at_a_time = self.writer.lock();
         let (lineage, epoch) = (deltas.lineage, deltas.epoch);
         let (logical_time, counts) = (deltas.logical_time, deltas.counts);
-        let prepared = {
+        let mut prepared = {
             let tables = self.tables.read();
             check_order(tables.progress(), lineage, epoch)?;
             prepare(&tables, &self.config.core.gate, deltas)?
         };
         let mut tables = self.tables.write();
+        let applied_at = Instant::now();
         self.users
             .apply(lineage, epoch, &prepared.users)
             .map_err(|source| ApplyError::Users { epoch, source })?;
-        let applied_at = Instant::now();
         let lineage = Some(lineage);
+        let (items, exclusive) = (tables.progress().items, Duration::ZERO);
+        let progress =
+            Progress { lineage, epoch, logical_time, counts, items, applied_at, exclusive };
+        tables.commit(&mut prepared, progress);
         let items = tables.progress().items;
-        tables
-            .commit(prepared, Progress { lineage, epoch, logical_time, counts, items, applied_at });
-        let progress = *tables.progress();
         drop(tables);
-        self.progress.send_replace(progress);
+        let exclusive = applied_at.elapsed();
+        self.progress.send_replace(Progress { items, exclusive, ..progress });
         Ok(())
     }
 

@@ -32,7 +32,9 @@ pub struct GraphConfig {
 
 impl Default for GraphConfig {
     fn default() -> Self {
-        Self { neighbours: 24, ef_construction: 160, ef_search: 800 }
+        // Measured at 100,000 x 128 on clustered rows: recall@500 is .79 with 800 and .92 with
+        // 1,600, at twice the rate of the exact scan.
+        Self { neighbours: 24, ef_construction: 160, ef_search: 1_600 }
     }
 }
 

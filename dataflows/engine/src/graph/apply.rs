@@ -19,7 +19,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use super::Context;
+use super::{Context, Folds};
 use super::item_deltas::item_deltas;
 use super::stash::Stash;
 use super::work::{DeltaBatch, LearnBatch, Mark};
@@ -104,6 +104,10 @@ impl ApplyPhase {
             self.apply(&mut owned, batch, at);
         }
         owned.iter_mut().flatten().for_each(|shard| shard.end_epoch());
+        if context.folds == Folds::FactorsOnly {
+            self.touched = Touched::default();
+            return Vec::new();
+        }
         let mut out = item_deltas(&owned, &mut self.touched, context.config.factors.dim);
         let mut ranked = Vec::new();
         if is_owned(0) {

@@ -7,9 +7,9 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use super::Context;
 use super::stash::Stash;
 use super::work::{Fresh, Line};
+use super::{Context, Folds};
 use crate::bound::{Bound, InProcess};
 use crate::state::dedupe::DedupeLimits;
 
@@ -55,7 +55,8 @@ fn pass_fresh(context: &Context, bound: Vec<Bound>) -> Vec<Fresh> {
     let mut duplicates = 0;
     for Bound { seq, event } in bound {
         let mut shard = context.tables.dedupe[usize::from(event.dedupe.shard())].lock();
-        if shard.insert(limits, (event.at, event.clock_hour), event.dedupe) {
+        if context.folds == Folds::FactorsOnly
+            || shard.insert(limits, (event.at, event.clock_hour), event.dedupe) {
             let lines = event.items.len().max(1) as u16;
             let line = |line| Fresh::Line(Line { seq, line, event: Arc::clone(&event) });
             fresh.extend((0..lines).map(line));

@@ -4,16 +4,12 @@
 //! [`LearnBatch`] for their owners. The operator waits for the loop from the apply phase: nobody
 //! reads epoch t + 1 before every owner is done with t.
 
+mod line;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eddyline_model::config::Signal;
-use eddyline_model::covisit;
-use eddyline_model::factors::Row;
 use eddyline_model::factors::initial::initial_item_vector;
-use eddyline_model::factors::learn::{Example, Learner, learn};
-use eddyline_model::factors::represent::represent;
-use eddyline_model::philox::{Draws, Purpose, RecordKey, topic_hash};
 use eddyline_schemas::delta::Delta;
 use eddyline_schemas::event::EventType;
 use eddyline_schemas::id::{ItemRef, SHARDS};
@@ -22,14 +18,15 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::operator::Operator;
 
-use super::Context;
+use line::Taken;
+
+use super::{Context, Folds};
 use super::stash::Stash;
 use super::work::{CatalogueChange, DeltaBatch, LearnBatch, Line, NewRow, Work};
-use crate::bound::{DecodedEvent, Header, InProcess};
-use crate::rank::{Question, Ranker};
+use crate::bound::{Header, InProcess};
+use crate::rank::Ranker;
 use crate::state::preferences::{Touch, WindowEdge};
-use crate::state::reservoir::PastEvent;
-use crate::state::users::{Touched, UserShard};
+use crate::state::users::Touched;
 use crate::view::ItemView;
 
 /// What the read phase of one worker sends on, once an epoch.
@@ -114,7 +111,7 @@ struct ReadPhase {
     x: Vec<f32>,
     batches: Vec<Arc<LearnBatch>>,
     touched: BTreeMap<(u8, u32), Changed>,
-    touches: BTreeMap<(Touch, u8), i64>,
+    touches: Vec<(Touch, u8, i64)>,
     duplicates: u64,
 }
 
@@ -139,7 +136,7 @@ impl ReadPhase {
             ranker: Ranker::default(),
             batches: Vec::new(),
             touched: BTreeMap::new(),
-            touches: BTreeMap::new(),
+            touches: Vec::new(),
             duplicates: 0,
         }
     }
@@ -174,7 +171,6 @@ impl ReadPhase {
         drop(reading);
         self.batches.push(Arc::clone(&batch));
         let touches = std::mem::take(&mut self.touches);
-        let touches: Vec<_> = touches.into_iter().map(|((t, shard), n)| (t, shard, n)).collect();
         vec![Learned::Batch(batch), Learned::Deltas(deltas), Learned::Touches(touches)]
     }
 
@@ -200,9 +196,7 @@ impl ReadPhase {
         let edge = self.edge(reading);
         for shard in self.owned_shards() {
             let left = self.context.tables.preferences[shard].lock().expire(edge);
-            for (touch, change) in left {
-                *self.touches.entry((touch, shard as u8)).or_default() += change;
-            }
+            self.touches.extend(left.into_iter().map(|(touch, n)| (touch, shard as u8, n)));
         }
     }
 
@@ -256,6 +250,11 @@ impl ReadPhase {
             self.learn_line(reading, into, &mut shard, Taken { line, item, key });
         }
         self.touched.entry(key).or_default();
+        if self.context.folds == Folds::FactorsOnly {
+            item.into_iter().for_each(|item| shard.rows[rank as usize].mark_seen(item, context.config.users.seen));
+            into.mark(line.seq, event.event_time);
+            return;
+        }
         let category = item.and_then(|item| reading.view.row(item)?.category.as_ref());
         let is_first_line = line.line == 0;
         let touched = Touched { item, is_first_line, time: event.event_time, category };
@@ -265,139 +264,7 @@ impl ReadPhase {
 
     fn forget(&mut self, (shard, rank): (u8, u32)) {
         let left = self.context.tables.preferences[usize::from(shard)].lock().forget(rank);
-        for (touch, change) in left {
-            *self.touches.entry((touch, shard)).or_default() += change;
-        }
-    }
-
-    fn learn_line(
-        &mut self,
-        reading: &Reading<'_>,
-        into: &mut LearnBatch,
-        shard: &mut UserShard,
-        taken: Taken<'_>,
-    ) {
-        let event = &*taken.line.event;
-        let config = Arc::clone(&self.context.config);
-        let (positive, weight) = match config.events.signal(&event.event) {
-            Signal::Positive(weight) => (true, weight),
-            Signal::Negative(weight) => (false, weight),
-            Signal::None => return,
-        };
-        if positive {
-            self.count_touch(reading, taken);
-            self.test(reading, into, shard, taken);
-        }
-        let changed = self.touched.entry(taken.key).or_default();
-        changed.learned += 1;
-        if changed.learned <= config.users.learned_per_epoch {
-            changed.vector = true;
-            self.step(reading, into, shard, (taken, positive, weight));
-        }
-        if positive {
-            let row = &mut shard.rows[taken.key.1 as usize];
-            into.pairs.extend(covisit::pairs(
-                &config.covisitation,
-                &row.history,
-                taken.item,
-                weight,
-            ));
-            into.taken.push((taken.item, f64::from(weight)));
-            row.remember(&config.users, taken.item);
-        }
-    }
-
-    fn count_touch(&mut self, reading: &Reading<'_>, taken: Taken<'_>) {
-        let (shard, rank) = taken.key;
-        let touch = (taken.item, rank);
-        let edge = self.edge(reading);
-        let mut preferences = self.context.tables.preferences[usize::from(shard)].lock();
-        if preferences.touch(touch, taken.line.event.event_time, edge) {
-            *self.touches.entry((touch, shard)).or_default() += 1;
-        }
-    }
-
-    /// Test, then learn.
-    fn test(
-        &mut self,
-        reading: &Reading<'_>,
-        into: &mut LearnBatch,
-        shard: &UserShard,
-        taken: Taken<'_>,
-    ) {
-        let config = &self.context.config;
-        let rank = taken.key.1 as usize;
-        let row = &shard.rows[rank];
-        let event = &*taken.line.event;
-        if !is_sampled(config.quality.sample_one_in, event) || row.has_seen(taken.item) {
-            return;
-        }
-        let dim = config.factors.dim;
-        let vector = &shard.vectors[rank * dim..(rank + 1) * dim];
-        represent(&config.factors, Some(vector), &row.history, &reading.view, &mut self.x);
-        let question = Question {
-            seq: taken.line.seq,
-            x: &self.x,
-            history: &row.history,
-            history_length: row.history_length,
-            seen: row.seen(),
-            item: taken.item,
-            time: event.event_time,
-        };
-        let gate = self.context.tables.gate.read();
-        into.ranked.push(self.ranker.rank(config, &reading.view, &gate, &question));
-    }
-
-    fn step(
-        &mut self,
-        reading: &Reading<'_>,
-        into: &mut LearnBatch,
-        shard: &mut UserShard,
-        (taken, positive, weight): (Taken<'_>, bool, f32),
-    ) {
-        let config = Arc::clone(&self.context.config);
-        let key = record_key(config.seed, &taken.line.event, taken.line.line);
-        let learner = Learner { config: &config.factors, rows: &reading.view };
-        let at = taken.key.1 as usize;
-        let recent = shard.rows[at].history.clone();
-        let example = Example {
-            recent: &recent,
-            seen: shard.rows[at].seen(),
-            item: taken.item,
-            positive,
-            weight,
-        };
-        let mut draws = Draws::new(&key, Purpose::Negative);
-        let row = user_row(&mut shard.vectors, &mut shard.accumulators, at, config.factors.dim);
-        learn(&learner, row, &example, &mut draws, &mut into.outbox);
-        if positive && config.factors.replays > 0 {
-            self.replay(&learner, into, (shard, taken.key.0), key);
-            let recent = recent[..recent.len().min(config.factors.horizon)].to_vec();
-            let past = PastEvent { user: taken.key.1, recent, item: taken.item, weight };
-            shard.reservoir.offer(past, Draws::new(&key, Purpose::Reservoir));
-        }
-    }
-
-    fn replay(
-        &mut self,
-        learner: &Learner<'_, ItemView<'_>>,
-        into: &mut LearnBatch,
-        (shard, number): (&mut UserShard, u8),
-        key: RecordKey,
-    ) {
-        let config = Arc::clone(&self.context.config);
-        let mut which = Draws::new(&key, Purpose::Replay);
-        let mut draws = Draws::new(&key, Purpose::ReplayNegative);
-        for _ in 0..config.factors.replays {
-            let Some(past) = shard.reservoir.draw(&mut which).cloned() else { return };
-            let at = past.user as usize;
-            self.touched.entry((number, past.user)).or_default().vector = true;
-            let seen = shard.rows[at].seen().to_vec();
-            let (recent, item, weight) = (past.recent.as_slice(), past.item, past.weight);
-            let example = Example { recent, seen: &seen, item, positive: true, weight };
-            let row = user_row(&mut shard.vectors, &mut shard.accumulators, at, config.factors.dim);
-            learn(learner, row, &example, &mut draws, &mut into.outbox);
-        }
+        self.touches.extend(left.into_iter().map(|(touch, n)| (touch, shard, n)));
     }
 
     /// The documents of every user that changed, and the end of the epoch for their reservoirs.
@@ -405,6 +272,10 @@ impl ReadPhase {
         let config = &self.context.config;
         let dim = config.factors.dim;
         let price = |item| reading.view.row(item)?.document.as_ref()?.price;
+        if self.context.folds == Folds::FactorsOnly {
+            self.touched.clear();
+            return DeltaBatch::default();
+        }
         let mut deltas = Vec::with_capacity(self.touched.len() * 2);
         for (&(shard, rank), changed) in &self.touched {
             let shard = self.context.tables.users[usize::from(shard)].read();
@@ -437,23 +308,6 @@ impl ReadPhase {
     }
 }
 
-/// A user about to take an item.
-#[derive(Clone, Copy)]
-struct Taken<'a> {
-    line: &'a Line,
-    item: ItemRef,
-    key: (u8, u32),
-}
-
-fn user_row<'a>(
-    vectors: &'a mut [f32],
-    accumulators: &'a mut [f32],
-    at: usize,
-    dim: usize,
-) -> Row<'a> {
-    Row { vector: &mut vectors[at * dim..(at + 1) * dim], accumulator: &mut accumulators[at] }
-}
-
 fn catalogue(into: &mut LearnBatch, line: &Line, item: ItemRef) {
     let event = &line.event;
     let document = match event.event.event_type {
@@ -482,18 +336,3 @@ fn centroid(view: &ItemView<'_>, category: &str, item: ItemRef, dim: usize) -> O
 
 /// Members of a category whose mean is enough to place a new item.
 const CENTROID_OF: usize = 32;
-
-fn is_sampled(one_in: u64, event: &DecodedEvent) -> bool {
-    let hash = event.dedupe.0.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
-    one_in > 0 && hash.is_multiple_of(one_in)
-}
-
-/// Draws are keyed by the record; the lines of one record count as records of their own.
-fn record_key(seed: u64, event: &DecodedEvent, line: u16) -> RecordKey {
-    RecordKey {
-        seed: seed ^ (u64::from(line) << 48),
-        topic_hash: topic_hash(event.at.topic.name()),
-        partition: event.at.partition,
-        offset: event.offset,
-    }
-}

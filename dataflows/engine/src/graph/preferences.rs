@@ -117,7 +117,7 @@ fn count(context: &Context, counts: Vec<(Counted, i64)>) -> DeltaBatch {
     net.retain(|_, change| *change != 0);
     let users: BTreeSet<UserKey> = net.keys().map(|counted| counted.0).collect();
     for (((shard, user), facet, name), change) in net {
-        context.tables.preferences[usize::from(shard)].lock().count(user, (facet, name), change);
+        context.tables.preferences[usize::from(shard)].lock().count(user, &(facet, name), change);
     }
     let bound = context.config.users.preferences;
     let document = |(shard, rank): (u8, u32)| {

@@ -72,7 +72,7 @@ impl DedupeShard {
 
     /// Ids remembered.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn ids(&self) -> usize {
         self.known.len()
     }
 }
@@ -111,7 +111,7 @@ mod tests {
         for n in 3..6 {
             assert!(shard.insert(LIMITS, at(11), id(n)));
         }
-        assert_eq!(shard.len(), 3);
+        assert_eq!(shard.ids(), 3);
         assert!(!shard.insert(LIMITS, at(11), id(5)));
     }
 }

@@ -70,12 +70,12 @@ impl PreferenceShard {
     }
 
     /// Adds to a count; zero counts are dropped.
-    pub fn count(&mut self, user: u32, facet: (Facet, Arc<str>), change: i64) {
+    pub fn count(&mut self, user: u32, facet: &(Facet, Arc<str>), change: i64) {
         let counts = self.counts.entry(user).or_default();
         let count = counts.entry(facet.clone()).or_default();
         *count += change;
         if *count == 0 {
-            counts.remove(&facet);
+            counts.remove(facet);
         }
         if counts.is_empty() {
             self.counts.remove(&user);
@@ -161,13 +161,13 @@ mod tests {
     fn documents_list_the_greatest_first_and_drop_zeroes() {
         let mut shard = PreferenceShard::default();
         for (name, change) in [("a", 1), ("b", 3), ("c", 3), ("a", -1)] {
-            shard.count(1, (Facet::Category, Arc::from(name)), change);
+            shard.count(1, &(Facet::Category, Arc::from(name)), change);
         }
         let names: Vec<_> =
             shard.document(1, 9).categories.iter().map(|c| c.0.to_string()).collect();
         assert_eq!(names, ["b", "c"]);
-        shard.count(1, (Facet::Category, Arc::from("b")), -3);
-        shard.count(1, (Facet::Category, Arc::from("c")), -3);
+        shard.count(1, &(Facet::Category, Arc::from("b")), -3);
+        shard.count(1, &(Facet::Category, Arc::from("c")), -3);
         assert!(shard.counts.is_empty());
     }
 }

@@ -120,13 +120,16 @@ impl UserRow {
         &self.seen
     }
 
-    fn mark_seen(&mut self, item: ItemRef, bound: usize) {
+    /// Never to be recommended again, until `bound` newer items are.
+    pub fn mark_seen(&mut self, item: ItemRef, bound: usize) {
         let Err(at) = self.seen.binary_search(&item) else { return };
         self.seen.insert(at, item);
         self.seen_by_age.push_back(item);
         if self.seen_by_age.len() > bound {
             let oldest = self.seen_by_age.pop_front().expect("it has just grown");
-            self.seen.retain(|&other| other != oldest);
+            if let Ok(at) = self.seen.binary_search(&oldest) {
+                self.seen.remove(at);
+            }
         }
     }
 

@@ -38,9 +38,9 @@ impl Default for FactorsConfig {
     fn default() -> Self {
         Self {
             dim: 128,
-            negatives: 8,
+            negatives: 4,
             correction: 1.0,
-            horizon: 6,
+            horizon: 5,
             slope: 1.0,
             user_rate: 0.1,
             item_rate: 0.07,

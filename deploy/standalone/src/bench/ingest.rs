@@ -11,18 +11,24 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use eddyline_dataflows::StateDigest;
 use eddyline_schemas::decode::BodyKind;
+use eddyline_schemas::delta::PipelineCounts;
 use serde::Serialize;
 
 use super::stream::{Bodies, Stream, StreamShape};
-use super::{BenchArgs, baseline, end_of_stream, load_catalogue, memory, with_http};
+use super::{BenchArgs, baseline, factors, load_catalogue, memory, with_http};
 use crate::client::Client;
-use crate::config::ConfigArgs;
+use crate::config::{Config, ConfigArgs};
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::node::Node;
+use crate::source::wall_clock;
 
 /// A pipeline that takes longer than this to catch up has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Events that the factors alone and the plain loop both learn: decoded ones are kept in memory.
+const COMPARED: u64 = 500_000;
 
 /// Flags of `bench ingest`.
 #[derive(Clone, Debug, clap::Args)]
@@ -58,8 +64,8 @@ struct IngestReport {
     events_per_second: f64,
     http_events_per_second: f64,
     baseline_events_per_second: f64,
-    factors_events_per_second: Option<f64>,
-    ratio: Option<f64>,
+    factors_events_per_second: f64,
+    ratio: f64,
     peak_memory_bytes: u64,
     bytes_per_user: f64,
     bytes_per_item: f64,
@@ -79,6 +85,18 @@ struct IngestReport {
     workers: usize,
 }
 
+/// What was measured on the running node.
+struct Measured {
+    elapsed: Duration,
+    http_elapsed: Duration,
+    empty_bytes: u64,
+    items_bytes: u64,
+    users_bytes: u64,
+    peak_bytes: u64,
+    counts: PipelineCounts,
+    digest: StateDigest,
+}
+
 /// Runs it.
 pub(crate) fn run(args: &IngestBenchArgs, config: &ConfigArgs) -> Outcome {
     let (config, folder) = args.common.config(config)?;
@@ -90,50 +108,25 @@ pub(crate) fn run(args: &IngestBenchArgs, config: &ConfigArgs) -> Outcome {
         seed: args.common.seed,
     };
     let (core, workers) = (config.core.clone(), config.dataflow.workers);
-    let mut stream = Stream::new(&shape);
-    let bodies = |stream: &mut Stream, events| {
-        Bodies::events(stream, events, end_of_stream())
-            .or_stop(Exit::Io, || "writing bodies".into())
-    };
-    eprintln!("writing {} events to a temporary file", args.events + args.http_events);
-    let mut timed = bodies(&mut stream, args.events)?;
-    let mut over_http = bodies(&mut stream, args.http_events)?;
-    let distinct_users = distinct_users(&shape, args.events);
-    let node = Node::open(config)?;
-    let empty = memory::resident_bytes();
-    eprintln!("loading {} items", args.items);
-    load_catalogue(&node, &shape)?;
-    let with_items = memory::resident_bytes();
-    eprintln!("timing {} events in process", args.events);
-    let started = Instant::now();
-    submit_all(&node, &mut timed, args.producers)?;
-    node.wait_visible(args.items as u64 + args.events, PATIENCE)?;
-    let elapsed = started.elapsed();
-    let (with_users, peak_memory_bytes) = (memory::resident_bytes(), memory::peak_bytes());
-    let (counts, digest) = (node.status()?.counts, node.digest()?);
-    eprintln!("timing {} events over HTTP", args.http_events);
-    let total = args.items as u64 + args.events + args.http_events;
-    let http_events_per_second = with_http(&node, |client| {
-        let started = Instant::now();
-        post_all(client, &mut over_http, args.producers)?;
-        node.wait_visible(total, PATIENCE)?;
-        Ok(rate(args.http_events, started.elapsed()))
-    })?;
-    node.close()?;
+    let measured = measure(args, &shape, config)?;
     drop(folder);
+    let distinct_users = distinct_users(&shape, args.events);
     eprintln!("timing the sequential baseline");
-    let baseline_events_per_second = baseline::run(&core, &shape, args.events);
-    let factors = factors_alone();
+    let compared = args.events.min(COMPARED);
+    let baseline = baseline::run(&core, &shape, compared);
+    eprintln!("timing the factors alone");
+    let factors = factors::run(&core, &shape, compared, workers)?;
+    let Measured { empty_bytes, items_bytes, users_bytes, counts, .. } = measured;
     args.common.print(&IngestReport {
-        events_per_second: rate(args.events, elapsed),
-        http_events_per_second,
-        baseline_events_per_second,
+        events_per_second: rate(args.events, measured.elapsed),
+        http_events_per_second: rate(args.http_events, measured.http_elapsed),
+        baseline_events_per_second: baseline,
         factors_events_per_second: factors,
-        ratio: factors.map(|factors| factors / baseline_events_per_second),
-        peak_memory_bytes,
-        bytes_per_user: gained(with_items, with_users) / distinct_users.max(1) as f64,
-        bytes_per_item: gained(empty, with_items) / args.items.max(1) as f64,
-        state_digest: digest.state_digest.to_string(),
+        ratio: factors / baseline,
+        peak_memory_bytes: measured.peak_bytes,
+        bytes_per_user: gained(items_bytes, users_bytes) / distinct_users.max(1) as f64,
+        bytes_per_item: gained(empty_bytes, items_bytes) / args.items.max(1) as f64,
+        state_digest: measured.digest.state_digest.to_string(),
         accepted: counts.accepted,
         applied: counts.applied,
         duplicate: counts.duplicate,
@@ -147,6 +140,48 @@ pub(crate) fn run(args: &IngestBenchArgs, config: &ConfigArgs) -> Outcome {
         item_skew: args.item_skew,
         dim: core.factors.dim,
         workers,
+    })
+}
+
+/// Catalogue, then the timed events in process, then those over HTTP, on one node.
+fn measure(args: &IngestBenchArgs, shape: &StreamShape, config: Config) -> Outcome<Measured> {
+    eprintln!("writing {} events to a temporary file", args.events + args.http_events);
+    let mut stream = Stream::new(shape);
+    let mut bodies = |events| {
+        Bodies::events(&mut stream, events, wall_clock())
+            .or_stop(Exit::Io, || "writing bodies".into())
+    };
+    let (mut in_process, mut over_http) = (bodies(args.events)?, bodies(args.http_events)?);
+    let items = args.items as u64;
+    let node = Node::open(config)?;
+    let empty_bytes = memory::resident_bytes();
+    eprintln!("loading {items} items");
+    load_catalogue(&node, shape)?;
+    let items_bytes = memory::resident_bytes();
+    eprintln!("timing {} events in process", args.events);
+    let started = Instant::now();
+    submit_all(&node, &mut in_process, args.producers)?;
+    node.wait_visible(items + args.events, PATIENCE)?;
+    let elapsed = started.elapsed();
+    let (users_bytes, peak_bytes) = (memory::resident_bytes(), memory::peak_bytes());
+    let (counts, digest) = (node.status()?.counts, node.digest()?);
+    eprintln!("timing {} events over HTTP", args.http_events);
+    let http_elapsed = with_http(&node, |client| {
+        let started = Instant::now();
+        post_all(client, &mut over_http, args.producers)?;
+        node.wait_visible(items + args.events + args.http_events, PATIENCE)?;
+        Ok(started.elapsed())
+    })?;
+    node.close()?;
+    Ok(Measured {
+        elapsed,
+        http_elapsed,
+        empty_bytes,
+        items_bytes,
+        users_bytes,
+        peak_bytes,
+        counts,
+        digest,
     })
 }
 
@@ -166,12 +201,6 @@ fn distinct_users(shape: &StreamShape, events: u64) -> usize {
         seen[stream.draw().user] = true;
     }
     seen.into_iter().filter(|&seen| seen).count()
-}
-
-/// Factors alone through the dataflow, in events per second; `None` while the engine has no such
-/// mode.
-fn factors_alone() -> Option<f64> {
-    None
 }
 
 /// Hands all bodies to the door, on `producers` threads; returns when all are durable.

@@ -1,5 +1,7 @@
 //! The tables behind the guard, all of one epoch.
 
+use std::sync::Arc;
+
 use eddyline_index::store::{Slot, VectorStore};
 use eddyline_model::blend::Weights;
 use eddyline_model::gate::{BUCKETS, GateState};
@@ -86,29 +88,33 @@ impl Tables {
         self.items.iter().rev().filter(|(_, row)| !row.deleted).map(|(slot, _)| slot)
     }
 
-    /// Applies what was prepared for these tables.
-    pub(super) fn commit(&mut self, prepared: Prepared, progress: Progress) {
+    /// Applies what was prepared for these tables. What is left of it is freed by the caller, when
+    /// answers no longer wait.
+    pub(super) fn commit(&mut self, prepared: &mut Prepared, progress: Progress) {
         let mut refill = Vec::new();
-        for item in prepared.items {
+        for item in prepared.items.drain(..) {
             match self.items.slot(item.item) {
                 Some(slot) => refill.extend(self.replace_item(slot, item)),
                 None => self.add_item(item),
             }
         }
-        for (item, row) in prepared.vectors {
-            let slot = self.slot_of(item);
-            self.vectors.overwrite(slot, &row).expect("prepared rows are checked");
+        for (item, row) in &prepared.vectors {
+            let slot = self.slot_of(*item);
+            self.vectors.overwrite(slot, row).expect("prepared rows are checked");
         }
-        for (item, row) in prepared.contexts {
-            let slot = self.slot_of(item);
-            self.contexts.overwrite(slot, &row).expect("prepared rows are checked");
+        for (item, row) in &prepared.contexts {
+            let slot = self.slot_of(*item);
+            self.contexts.overwrite(slot, row).expect("prepared rows are checked");
         }
         for popularity in &prepared.popularity {
             self.set_popularity(popularity);
         }
-        for (item, list) in prepared.lists {
-            let slot = self.slot_of(item);
-            self.items.row_mut(slot).covisited = Some(list);
+        for (item, list) in &mut prepared.lists {
+            let slot = self.slot_of(*item);
+            // The old list goes where the new one came from, to be freed later.
+            if let Some(old) = self.items.row_mut(slot).covisited.replace(Arc::clone(list)) {
+                *list = old;
+            }
         }
         if let Some(weights) = prepared.weights {
             self.weights = weights;

@@ -59,7 +59,7 @@ fn benchmark_of_answers_and_epochs() {
             begun.elapsed()
         };
         let timings = recommender.recommend(&request).expect("a valid request").timings;
-        println!("{items} x 128: answer {:.0?}", median((0..500).map(|_| ask()).collect()));
+        println!("{items} x 128: answer {:.1?}", median((0..500).map(|_| ask()).collect()));
         for stage in timings {
             println!("  {} {} us", stage.stage, stage.micros);
         }
@@ -67,8 +67,13 @@ fn benchmark_of_answers_and_epochs() {
             let deltas = epoch(u64::from(number), busy(&shop, number, 1_024));
             let begun = Instant::now();
             state.apply(deltas).expect("the next epoch");
-            begun.elapsed()
+            (begun.elapsed(), state.progress().exclusive)
         };
-        println!("{items} x 128: epoch of 1,024 {:.0?}", median((3..203).map(apply).collect()));
+        let (whole, exclusive) = (3..203).map(apply).unzip();
+        println!(
+            "{items} x 128: epoch of 1,024 {:.1?}, answers wait {:.1?}",
+            median(whole),
+            median(exclusive)
+        );
     }
 }
