@@ -1,7 +1,7 @@
 """What the end-to-end checks share: counted checks, a server that can be killed, plain HTTP.
 
 Standard library only. A check prints what it checked; a failed one is printed, counted and does
-not hide those after it. `Checks.require` is for what the rest of a stage stands on.
+not hide those after it; one that raises is a failure of its stage, and the next stage still runs.
 """
 
 import http.client
@@ -16,10 +16,6 @@ from pathlib import Path
 STARTUP_SECONDS = 60
 SHUTDOWN_SECONDS = 30
 SETTLE_SECONDS = 120
-
-
-class Stop(Exception):
-    """The rest of the stage makes no sense."""
 
 
 class Checks:
@@ -45,10 +41,6 @@ class Checks:
     def equal(self, what, got, want):
         return self.that(f"{what} is {shown(want)}", got == want, f"got {shown(got)}")
 
-    def require(self, what, holds, got=""):
-        if not self.that(what, holds, got):
-            raise Stop(what)
-
     def finish(self, results):
         """Prints the sums, adds them to the file `results`, and is the exit code."""
         print(f"\n{self.passed} checks hold, {len(self.failed)} failed", flush=True)
@@ -66,8 +58,6 @@ def run_stages(checks, stages, results):
         checks.stage(title)
         try:
             stage()
-        except Stop as stop:
-            print(f"   the rest of this stage is left out, it stands on: {stop}", flush=True)
         except Exception as error:  # whatever it is, it must not hide the other stages
             checks.that(f"{title}: runs to its end", False, f"{type(error).__name__}: {error}")
     return checks.finish(results)
@@ -79,14 +69,14 @@ def shown(value):
 
 
 def wait_until(what, seconds, look):
-    """The first answer of `look` that is true; an answer that never comes stops the stage."""
+    """The first answer of `look` that is true; one that never comes fails the stage."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = look()
         if answer:
             return answer
         time.sleep(0.005)
-    raise Stop(f"{what} within {seconds} s")
+    raise TimeoutError(f"not within {seconds} s: {what}")
 
 
 def clean_environment():

@@ -29,7 +29,7 @@ pub struct UserFeatures {
     pub session: Option<SessionContext>,
     /// Of the last profile event: `age_group`, `gender`, `location`, …
     pub demographics: BTreeMap<String, String>,
-    /// Smallest and greatest price among the recent views.
+    /// Smallest and greatest price among the five newest recent views.
     pub price_range: Option<(f64, f64)>,
     /// Event time of the last event folded in.
     pub last_updated: TimestampMs,

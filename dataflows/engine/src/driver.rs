@@ -50,7 +50,8 @@ impl Driver {
         sink: Sink,
     ) -> Result<Self, EngineError> {
         let progress = Arc::clone(&shared.progress);
-        let folder = Folder::start_with(&config.core, (config.workers, Folds::All), progress, sink)?;
+        let folder =
+            Folder::start_with(&config.core, (config.workers, Folds::All), progress, sink)?;
         Ok(Self {
             bindings: BindingReader::new(Arc::clone(&log)),
             bound: BoundReader::new(Arc::clone(&log), config.core.late_allowance_ms()),

@@ -91,7 +91,6 @@ impl Flow {
             let _ = activator.activate();
         }
     }
-
 }
 
 impl Drop for Flow {

@@ -3,6 +3,7 @@
 
 mod support {
     pub(crate) mod accepted;
+    pub(crate) mod contents;
     pub(crate) mod pinned_log;
     pub(crate) mod running;
     pub(crate) mod shop;

@@ -3,6 +3,7 @@
 
 mod support {
     pub(crate) mod accepted;
+    pub(crate) mod contents;
     pub(crate) mod pinned_log;
     pub(crate) mod rebind;
     pub(crate) mod running;
@@ -25,7 +26,8 @@ use eddyline_schemas::record::{Offset, Record};
 use eddyline_schemas::time::TimestampMs;
 
 use support::accepted::accepted_bindings;
-use support::pinned_log::{BINDINGS, PinnedLog, Stored, binding_values};
+use support::contents::{BINDINGS, binding_values};
+use support::pinned_log::{PinnedLog, Stored};
 use support::rebind::rebind;
 use support::running::{bind_all, refolded, started, wait_until};
 use support::shop::Shop;

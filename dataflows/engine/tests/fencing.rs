@@ -3,6 +3,7 @@
 
 mod support {
     pub(crate) mod accepted;
+    pub(crate) mod contents;
     pub(crate) mod pinned_log;
     pub(crate) mod rebind;
     pub(crate) mod running;
@@ -18,7 +19,8 @@ use eddyline_schemas::binding::Term;
 use eddyline_schemas::codec::encode_binding;
 
 use support::accepted::accepted_bindings;
-use support::pinned_log::{PinnedLog, binding_values};
+use support::contents::binding_values;
+use support::pinned_log::PinnedLog;
 use support::rebind::rebind;
 use support::running::{bind_all, refolded, started, wait_drained, wait_until};
 use support::shop::Shop;
@@ -99,5 +101,18 @@ fn void_bindings_change_nothing() {
     let zombie = eddyline_schemas::binding::BindingRecord::Binding(zombie);
     rebind(&*log, [encode_binding(&zombie).into()]);
     let (again, _) = refolded(&core(), &as_log, 2, None).expect("folds");
+    assert_eq!(again, digest);
+}
+
+#[test]
+fn an_engine_starts_behind_any_number_of_void_bindings() {
+    let log = PinnedLog::holding(&Shop::new(5).records(300));
+    let as_log: Arc<dyn EventLog> = Arc::<PinnedLog>::clone(&log);
+    let digest = bind_all(&core(), &as_log, 64);
+    // More than any reader takes at once.
+    let retry = binding_values(&*log).pop().expect("the stream has epochs");
+    rebind(&*log, std::iter::repeat_n(retry, 20_000));
+    assert_eq!(bind_all(&core(), &as_log, 64), digest);
+    let (again, _) = refolded(&core(), &as_log, 1, None).expect("folds");
     assert_eq!(again, digest);
 }

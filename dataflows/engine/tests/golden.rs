@@ -10,6 +10,7 @@
 //! refuses while the version is the old one. Stream and bindings are written only when missing.
 
 mod support {
+    pub(crate) mod contents;
     pub(crate) mod pinned_log;
     pub(crate) mod rebind;
     pub(crate) mod running;
@@ -32,7 +33,8 @@ use eddyline_schemas::time::{DAY_MS, TimestampMs};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 use serde::{Deserialize, Serialize};
 
-use support::pinned_log::{PinnedLog, Stored, all_records, binding_values};
+use support::contents::{all_records, binding_values};
+use support::pinned_log::{PinnedLog, Stored};
 use support::rebind::rebind;
 use support::running::{bind_all, refolded};
 use support::shop::Shop;
@@ -46,20 +48,31 @@ const STREAM: &str = "stream.ndjson.gz";
 const BINDINGS: &str = "stream.bindings.hex";
 const DIGESTS: &str = "stream.digests.json";
 
-/// The defaults, but smaller, so that every build can afford the fold.
+/// What differs from the defaults: a smaller model, so that every build can afford the fold, and
+/// bounds that this stream reaches.
+const SETTINGS: [(&str, &str, u64); 7] = [
+    ("factors", "dim", 32),
+    ("factors", "replays", 1),
+    ("quality", "sample_one_in", 50),
+    ("users", "seen", 40),
+    ("users", "reservoir", 12),
+    ("covisitation", "capacity", 24),
+    ("dedupe", "max_ids", 256 * 8),
+];
+
 fn core() -> CoreConfig {
-    let mut core = CoreConfig::default();
-    core.factors.dim = 32;
-    core.factors.replays = 1;
-    core.quality.sample_one_in = 50;
-    core
+    let mut core = serde_json::to_value(CoreConfig::default()).expect("a table is JSON");
+    for (table, key, value) in SETTINGS {
+        core[table][key] = value.into();
+    }
+    serde_json::from_value(core).expect("the settings are keys of the configuration")
 }
 
 /// `stream.digests.json`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Golden {
     algorithm_version: u32,
-    /// What differs from the default configuration.
+    /// [`SETTINGS`], for people.
     settings: Vec<String>,
     core_config: String,
     /// BLAKE3 of the stream's lines and of the bindings file.
@@ -183,9 +196,7 @@ fn golden_now(log: &Arc<dyn EventLog>, workers: usize) -> (Golden, Vec<EpochDelt
     };
     let golden = Golden {
         algorithm_version: ALGORITHM_VERSION,
-        settings: ["factors.dim=32", "factors.replays=1", "quality.sample_one_in=50"]
-            .map(str::to_owned)
-            .to_vec(),
+        settings: SETTINGS.map(|(table, key, value)| format!("{table}.{key}={value}")).to_vec(),
         core_config: core.hash().to_string(),
         stream: Digest::of(read_stream().as_bytes()).to_string(),
         bindings: Digest::of(read_bindings().as_bytes()).to_string(),
@@ -244,6 +255,11 @@ fn the_golden_stream_folds_to_its_digests() {
     assert_eq!(
         golden.algorithm_version, ALGORITHM_VERSION,
         "a new algorithm version has digests of its own: bless them"
+    );
+    assert_eq!(
+        golden.core_config,
+        core().hash().to_string(),
+        "another [core] table, be it a default or a key, gives every deployment another lineage"
     );
     let log = golden_log();
     let (now, deltas) = golden_now(&log, 2);

@@ -34,7 +34,7 @@ impl Default for CovisitConfig {
     fn default() -> Self {
         Self {
             capacity: 64,
-            window: 8,
+            window: 6,
             learn_slope: 0.5,
             score_slope: 2.0,
             half_life_ms: 90 * 86_400_000,

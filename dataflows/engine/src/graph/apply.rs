@@ -19,10 +19,10 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use super::{Context, Folds};
 use super::item_deltas::item_deltas;
 use super::stash::Stash;
 use super::work::{DeltaBatch, LearnBatch, Mark};
+use super::{Context, Folds};
 use crate::bound::InProcess;
 use crate::state::items::{ItemRow, ItemShard};
 use crate::state::preferences::Facet;
@@ -83,6 +83,9 @@ struct ApplyPhase {
     context: Context,
     touched: Touched,
     facets: Vec<(ItemRef, (Facet, Arc<str>), i64)>,
+    /// One allocation per name, however many items bear it: comparing names is then mostly a
+    /// comparison of what is in the cache.
+    names: BTreeSet<Arc<str>>,
 }
 
 /// The shards of this worker, by number; `None` for the others'.
@@ -90,7 +93,7 @@ pub(super) type Owned<'a> = Vec<Option<RwLockWriteGuard<'a, ItemShard>>>;
 
 impl ApplyPhase {
     fn new(context: Context) -> Self {
-        Self { context, touched: Touched::default(), facets: Vec::new() }
+        Self { context, touched: Touched::default(), facets: Vec::new(), names: BTreeSet::new() }
     }
 
     fn epoch(&mut self, epoch: Epoch, batches: &[Arc<LearnBatch>]) -> Vec<Applied> {
@@ -216,8 +219,10 @@ impl ApplyPhase {
             let categories = document.categories.iter().map(|name| (Facet::Category, name));
             let brand = document.brand.iter().map(|name| (Facet::Brand, name));
             let facets = categories.chain(brand);
-            self.facets
-                .extend(facets.map(|(facet, name)| (item, (facet, name.as_str().into()), change)));
+            for (facet, name) in facets {
+                let name = interned(&mut self.names, name);
+                self.facets.push((item, (facet, name), change));
+            }
         }
         shard.set_document(item.rank(), document);
         self.touched.rows.insert(item);
@@ -233,6 +238,15 @@ fn row<'a>(
     let at = item.rank() as usize;
     let vector = vectors.get_mut(at * dim..(at + 1) * dim)?;
     Some(Row { vector, accumulator: accumulators.get_mut(at)? })
+}
+
+fn interned(names: &mut BTreeSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return Arc::clone(known);
+    }
+    let new: Arc<str> = Arc::from(name);
+    names.insert(Arc::clone(&new));
+    new
 }
 
 /// What the mark at `at` closed in the list whose ends `end` gives.

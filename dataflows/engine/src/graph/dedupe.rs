@@ -56,7 +56,8 @@ fn pass_fresh(context: &Context, bound: Vec<Bound>) -> Vec<Fresh> {
     for Bound { seq, event } in bound {
         let mut shard = context.tables.dedupe[usize::from(event.dedupe.shard())].lock();
         if context.folds == Folds::FactorsOnly
-            || shard.insert(limits, (event.at, event.clock_hour), event.dedupe) {
+            || shard.insert(limits, (event.at, event.clock_hour), event.dedupe)
+        {
             let lines = event.items.len().max(1) as u16;
             let line = |line| Fresh::Line(Line { seq, line, event: Arc::clone(&event) });
             fresh.extend((0..lines).map(line));

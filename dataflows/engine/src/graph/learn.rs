@@ -6,7 +6,6 @@
 
 mod line;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eddyline_model::factors::initial::initial_item_vector;
@@ -20,13 +19,13 @@ use timely::dataflow::operators::generic::operator::Operator;
 
 use line::Taken;
 
-use super::{Context, Folds};
 use super::stash::Stash;
 use super::work::{CatalogueChange, DeltaBatch, LearnBatch, Line, NewRow, Work};
+use super::{Context, Folds};
 use crate::bound::{Header, InProcess};
 use crate::rank::Ranker;
 use crate::state::preferences::{Touch, WindowEdge};
-use crate::state::users::Touched;
+use crate::state::users::{Changed, Touched, UserRow};
 use crate::view::ItemView;
 
 /// What the read phase of one worker sends on, once an epoch.
@@ -110,16 +109,10 @@ struct ReadPhase {
     ranker: Ranker,
     x: Vec<f32>,
     batches: Vec<Arc<LearnBatch>>,
-    touched: BTreeMap<(u8, u32), Changed>,
+    /// Users that changed in the epoch, by shard and rank, in the order of their first change.
+    touched: Vec<(u8, u32)>,
     touches: Vec<(Touch, u8, i64)>,
     duplicates: u64,
-}
-
-/// What changed of a user in this epoch.
-#[derive(Clone, Copy, Debug, Default)]
-struct Changed {
-    vector: bool,
-    learned: u32,
 }
 
 /// What the phase reads while it folds an epoch.
@@ -135,7 +128,7 @@ impl ReadPhase {
             context,
             ranker: Ranker::default(),
             batches: Vec::new(),
-            touched: BTreeMap::new(),
+            touched: Vec::new(),
             touches: Vec::new(),
             duplicates: 0,
         }
@@ -243,15 +236,17 @@ impl ReadPhase {
         if event.event.event_type == EventType::Erase {
             shard.erase(dim, rank);
             self.forget(key);
-            self.touched.insert(key, Changed { vector: true, learned: 0 });
+            self.note_change(&mut shard.rows[rank as usize], key).vector = true;
             return;
         }
         if let Some(item) = item {
             self.learn_line(reading, into, &mut shard, Taken { line, item, key });
         }
-        self.touched.entry(key).or_default();
+        self.note_change(&mut shard.rows[rank as usize], key);
         if self.context.folds == Folds::FactorsOnly {
-            item.into_iter().for_each(|item| shard.rows[rank as usize].mark_seen(item, context.config.users.seen));
+            item.into_iter().for_each(|item| {
+                shard.rows[rank as usize].mark_seen(item, context.config.users.seen)
+            });
             into.mark(line.seq, event.event_time);
             return;
         }
@@ -260,6 +255,13 @@ impl ReadPhase {
         let touched = Touched { item, is_first_line, time: event.event_time, category };
         shard.rows[rank as usize].fold(&context.config.users, &event.event, touched);
         into.mark(line.seq, event.event_time);
+    }
+
+    fn note_change<'r>(&mut self, row: &'r mut UserRow, key: (u8, u32)) -> &'r mut Changed {
+        if !std::mem::replace(&mut row.changed.any, true) {
+            self.touched.push(key);
+        }
+        &mut row.changed
     }
 
     fn forget(&mut self, (shard, rank): (u8, u32)) {
@@ -272,14 +274,16 @@ impl ReadPhase {
         let config = &self.context.config;
         let dim = config.factors.dim;
         let price = |item| reading.view.row(item)?.document.as_ref()?.price;
-        if self.context.folds == Folds::FactorsOnly {
-            self.touched.clear();
-            return DeltaBatch::default();
-        }
-        let mut deltas = Vec::with_capacity(self.touched.len() * 2);
-        for (&(shard, rank), changed) in &self.touched {
-            let shard = self.context.tables.users[usize::from(shard)].read();
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        let mut deltas = Vec::with_capacity(touched.len() * 2);
+        for &(shard, rank) in &touched {
+            let mut shard = self.context.tables.users[usize::from(shard)].write();
             let at = rank as usize;
+            let changed = std::mem::take(&mut shard.rows[at].changed);
+            if self.context.folds == Folds::FactorsOnly {
+                continue;
+            }
             let row = &shard.rows[at];
             let user = shard.ids[at].clone();
             if row.is_erased {
@@ -294,7 +298,6 @@ impl ReadPhase {
                 deltas.push(Delta::UserVector { user, vector });
             }
         }
-        self.touched.clear();
         if config.factors.replays > 0 {
             for shard in self.owned_shards() {
                 self.context.tables.users[shard]

@@ -31,7 +31,20 @@ pub struct UserRow {
     recent_searches: Vec<String>,
     session: Option<SessionContext>,
     demographics: BTreeMap<String, String>,
+    /// What the epoch in hand has changed so far; no part of state.
+    pub changed: Changed,
     last_updated: TimestampMs,
+}
+
+/// What an epoch has changed of a user.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changed {
+    /// Anything at all.
+    pub any: bool,
+    /// The learned vector.
+    pub vector: bool,
+    /// Events learned.
+    pub learned: u32,
 }
 
 /// What an event is about, as far as the user's row is concerned.
@@ -157,7 +170,9 @@ impl UserRow {
             recent_searches: self.recent_searches.clone(),
             session: self.session.clone(),
             demographics: self.demographics.clone(),
-            price_range: price_range(self.recent_views.iter().filter_map(|&item| price_of(item))),
+            price_range: price_range(
+                self.recent_views.iter().take(PRICED_VIEWS).filter_map(|&item| price_of(item)),
+            ),
             last_updated: self.last_updated,
             expires_at: self.last_updated.plus_ms(ttl_ms),
         }
@@ -183,6 +198,9 @@ impl UserRow {
         canonical::texts(out, [id, session.current_category.as_deref().unwrap_or("")]);
     }
 }
+
+/// Recent views whose prices make the price range: looking up every one costs two cache misses.
+const PRICED_VIEWS: usize = 5;
 
 fn push_newest(list: &mut Vec<ItemRef>, item: ItemRef, bound: usize) {
     match list.iter().position(|&other| other == item) {

@@ -4,7 +4,7 @@ use eddyline_connect::log::EventLog;
 use eddyline_schemas::binding::{Accepted, Binding, BindingFold};
 use eddyline_schemas::codec::decode_binding;
 
-use super::pinned_log::binding_values;
+use super::contents::binding_values;
 
 /// What the bindings accept, in order.
 pub(crate) fn accepted_bindings(log: &dyn EventLog) -> Vec<Binding> {

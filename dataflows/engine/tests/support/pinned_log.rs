@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use eddyline_connect::clock::ManualClock;
 use eddyline_connect::layout::LogLayout;
 use eddyline_connect::log::{
@@ -14,9 +13,6 @@ use eddyline_connect::memory::MemoryLog;
 use eddyline_schemas::record::{Offset, Record};
 use eddyline_schemas::time::TimestampMs;
 use eddyline_schemas::topic::{Topic, TopicPartition};
-
-/// The one partition of the bindings topic.
-pub(crate) const BINDINGS: TopicPartition = TopicPartition { topic: Topic::Bindings, partition: 0 };
 
 /// A record and where it lies.
 #[derive(Clone, Debug)]
@@ -48,18 +44,6 @@ impl PinnedLog {
         let append = Append { partition: stored.at, key, value, headers };
         self.inner.append(vec![append]).expect("memory never fails");
     }
-}
-
-/// Every record of a partition, in the order of offsets.
-pub(crate) fn all_records(log: &dyn EventLog, at: TopicPartition) -> Vec<Record> {
-    let all = ReadLimit { records: usize::MAX, bytes: usize::MAX };
-    let batch = log.read(at, 0, all).expect("memory can be read");
-    batch.records.into_iter().map(|(_, record)| record).collect()
-}
-
-/// Values of the bindings topic, in order.
-pub(crate) fn binding_values(log: &dyn EventLog) -> Vec<Bytes> {
-    all_records(log, BINDINGS).into_iter().map(|record| record.value).collect()
 }
 
 impl EventLog for PinnedLog {

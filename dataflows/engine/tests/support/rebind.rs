@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use eddyline_connect::log::{Append, EventLog};
 
-use super::pinned_log::BINDINGS;
+use super::contents::BINDINGS;
 
 /// Appends values of the bindings topic.
 pub(crate) fn rebind(log: &dyn EventLog, values: impl IntoIterator<Item = Bytes>) {

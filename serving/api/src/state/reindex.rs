@@ -18,8 +18,11 @@ use crate::state::{Installed, ServingState};
 
 /// How often the policy is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Rest after each slice of a build: about a seventh of the time.
-const REST: Duration = Duration::from_millis(5);
+/// How many times as long as a slice of a build took the thread then rests: a build takes a fifth
+/// of one core, whatever the machine, and leaves the rest to folding and answering.
+const REST_RATIO: u32 = 4;
+/// Longest rest, after a slice that was held up itself.
+const LONGEST_REST: Duration = Duration::from_millis(200);
 
 /// Owns the thread; dropping it stops the thread within a slice.
 #[derive(Debug)]
@@ -56,7 +59,16 @@ fn run(state: &ServingState, stopped: &Receiver<()>) {
             Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
             Ok(()) | Err(RecvTimeoutError::Disconnected) => ControlFlow::Break(()),
         };
-        if pause(LOOK_EVERY).is_break() || refresh(state, &mut |_| pause(REST)).is_break() {
+        if pause(LOOK_EVERY).is_break() {
+            return;
+        }
+        let mut started = Instant::now();
+        let mut rest = |_| {
+            let rested = pause((started.elapsed() * REST_RATIO).min(LONGEST_REST));
+            started = Instant::now();
+            rested
+        };
+        if refresh(state, &mut rest).is_break() {
             return;
         }
     }

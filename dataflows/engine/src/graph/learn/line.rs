@@ -48,7 +48,7 @@ impl ReadPhase {
             self.count_touch(reading, taken);
             self.test(reading, into, shard, taken);
         }
-        let changed = self.touched.entry(taken.key).or_default();
+        let changed = self.note_change(&mut shard.rows[taken.key.1 as usize], taken.key);
         changed.learned += 1;
         if changed.learned <= config.users.learned_per_epoch {
             changed.vector = true;
@@ -147,7 +147,7 @@ impl ReadPhase {
         for _ in 0..config.factors.replays {
             let Some(past) = shard.reservoir.draw(&mut which).cloned() else { return };
             let at = past.user as usize;
-            self.touched.entry((number, past.user)).or_default().vector = true;
+            self.note_change(&mut shard.rows[at], (number, past.user)).vector = true;
             let seen = shard.rows[at].seen().to_vec();
             let (recent, item, weight) =
                 (past.recent.as_slice(), past.item, past.weight * config.factors.replay_weight);
