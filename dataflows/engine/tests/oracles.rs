@@ -122,35 +122,48 @@ fn counts_are_those_of_the_slow_intake_in_every_epoch() {
 }
 
 #[test]
-fn preferences_are_counted_from_scratch_under_the_final_catalogue() {
+fn preferences_are_counted_from_scratch_under_the_catalogue_of_the_moment() {
     let both = both();
-    let last: BTreeMap<&str, _> = both
-        .deltas()
-        .filter_map(|delta| match delta {
-            Delta::UserPreferences { user, preferences } => Some((user.as_str(), preferences)),
-            _ => None,
-        })
-        .collect();
-    let (first_hour, bound) = (both.first_hour(both.last_time()), both.core.users.preferences);
     let (mut listed, mut emptied) = (0, 0);
-    for user in both.slow.users.keys() {
+    let all = both.epochs.len();
+    for epochs in (0..all).step_by(4).chain([all]) {
+        let (some, none) = check_preferences(both, epochs);
+        (listed, emptied) = (listed + some, emptied + none);
+    }
+    assert!(listed > 500 && emptied > 50, "{listed} listed, {emptied} emptied");
+    let gone = both.slow.documents.values().filter(|document| document.is_none()).count();
+    assert!(gone > 5, "{gone} items were taken out");
+}
+
+/// Compares everybody's preferences after the first `epochs`; how many have some, and how many
+/// have none any more.
+fn check_preferences(both: &Both, epochs: usize) -> (usize, usize) {
+    let slow = SlowShop::of(&both.slow_epochs[..epochs], &both.core);
+    let now = both.slow_epochs[..epochs].last().map_or(TimestampMs(0), |last| last.logical_time);
+    let (first_hour, bound) = (both.first_hour(now), both.core.users.preferences);
+    let mut last = BTreeMap::new();
+    for delta in both.epochs[..epochs].iter().flat_map(|epoch| &epoch.deltas) {
+        if let Delta::UserPreferences { user, preferences } = delta {
+            last.insert(user.as_str(), preferences);
+        }
+    }
+    let owned = |list: &[(Arc<str>, i64)]| -> Vec<(String, i64)> {
+        list.iter().map(|(name, count)| (name.to_string(), *count)).collect()
+    };
+    let (mut listed, mut emptied) = (0, 0);
+    for user in slow.users.keys() {
         let of = |names: fn(&ItemDocument) -> Vec<String>| {
-            let mut counts = both.slow.preferences(user, first_hour, names);
+            let mut counts = slow.preferences(user, first_hour, names);
             counts.truncate(bound);
             counts
         };
         let want = (of(|d| d.categories.clone()), of(|d| d.brand.clone().into_iter().collect()));
-        let owned = |list: &[(Arc<str>, i64)]| -> Vec<(String, i64)> {
-            list.iter().map(|(name, count)| (name.to_string(), *count)).collect()
-        };
         let got = last.get(user.as_str()).map(|p| (owned(&p.categories), owned(&p.brands)));
-        assert_eq!(got.clone().unwrap_or_default(), want, "{user}");
+        assert_eq!(got.clone().unwrap_or_default(), want, "{user} after {epochs} epochs");
         listed += usize::from(!want.0.is_empty());
         emptied += usize::from(want.0.is_empty() && got.is_some());
     }
-    assert!(listed > 50 && emptied > 3, "{listed} listed, {emptied} emptied");
-    let gone = both.slow.documents.values().filter(|document| document.is_none()).count();
-    assert!(gone > 5, "{gone} items were taken out");
+    (listed, emptied)
 }
 
 #[test]
