@@ -85,12 +85,13 @@ impl PreferenceShard {
     /// The document of a user, each list at most `bound` long.
     #[must_use]
     pub fn document(&self, user: u32, bound: usize) -> UserPreferences {
+        let counts = self.counts.get(&user);
         let list = |wanted: Facet| {
-            let counts = self.counts.get(&user).into_iter().flatten();
-            let mut list: Vec<(Arc<str>, i64)> = counts
-                .filter(|((facet, _), _)| *facet == wanted)
-                .map(|((_, name), count)| (Arc::clone(name), *count))
-                .collect();
+            // Facets lie together in the map: one list is one run of it.
+            let run = counts.into_iter().flatten().skip_while(|((facet, _), _)| *facet < wanted);
+            let run = run.take_while(|((facet, _), _)| *facet == wanted);
+            let mut list: Vec<(Arc<str>, i64)> =
+                run.map(|((_, name), count)| (Arc::clone(name), *count)).collect();
             list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
             list.truncate(bound);
             list

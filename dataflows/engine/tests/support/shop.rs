@@ -116,7 +116,7 @@ impl Shop {
     fn timestamp(&mut self) -> Value {
         let ago = match self.draw(60) {
             0 => 3 * DAY_MS,
-            1..5 => self.draw(30) as i64 * HOUR_MS,
+            1..5 => self.draw(56) as i64 * HOUR_MS,
             _ => 0,
         };
         let time = self.now_ms - ago;

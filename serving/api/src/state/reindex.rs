@@ -18,9 +18,11 @@ use crate::state::{Installed, ServingState};
 
 /// How often the policy is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How many times as long as a slice of a build took the thread then rests: a build takes a fifth
-/// of one core, whatever the machine, and leaves the rest to folding and answering.
+/// How many times as long as a slice of a build took the thread then rests, where it cannot have a
+/// low priority: a build then takes a fifth of one core.
 const REST_RATIO: u32 = 4;
+/// Rest after a slice at low priority: long enough for a reader's lock.
+const SHORT_REST: Duration = Duration::from_millis(1);
 /// Longest rest, after a slice that was held up itself.
 const LONGEST_REST: Duration = Duration::from_millis(200);
 
@@ -53,7 +55,22 @@ impl Drop for Reindexer {
     }
 }
 
+/// Gives this thread the lowest priority, so that a build uses what folding and answering leave;
+/// false where the system does not let a thread do that.
+fn step_back() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let thread = rustix::thread::gettid();
+        rustix::process::setpriority_process(Some(thread), 19).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        false
+    }
+}
+
 fn run(state: &ServingState, stopped: &Receiver<()>) {
+    let is_low = step_back();
     loop {
         let pause = |rest| match stopped.recv_timeout(rest) {
             Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
@@ -64,7 +81,8 @@ fn run(state: &ServingState, stopped: &Receiver<()>) {
         }
         let mut started = Instant::now();
         let mut rest = |_| {
-            let rested = pause((started.elapsed() * REST_RATIO).min(LONGEST_REST));
+            let long = (started.elapsed() * REST_RATIO).min(LONGEST_REST);
+            let rested = pause(if is_low { SHORT_REST } else { long });
             started = Instant::now();
             rested
         };
