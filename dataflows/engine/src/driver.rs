@@ -92,7 +92,8 @@ impl Driver {
     fn recover(&mut self) -> Result<(), EngineError> {
         loop {
             let accepted = self.bindings.read()?;
-            if accepted.is_empty() {
+            // Void records give nothing, and more may follow them.
+            if accepted.is_empty() && self.bindings.is_at_end()? {
                 return Ok(());
             }
             for one in accepted {
@@ -203,7 +204,7 @@ impl Driver {
         while self.bindings.fold.epoch() < binding.epoch {
             let accepted = self.bindings.read()?;
             self.check_in_force()?;
-            if accepted.is_empty() {
+            if accepted.is_empty() && self.bindings.is_at_end()? {
                 // Durable on the log and still not to be read: the log is broken.
                 let reason = format!(
                     "the binding of epoch {} was appended but cannot be read",

@@ -7,6 +7,11 @@
 //! chance, else the best eligible one. The propensity of what is shown is exact, given the places
 //! before: ε / |explorable| if explorable, and 1 − ε more if it is the best.
 //!
+//! For a user of few events the scores say little yet, and popular items win nearly every place. So
+//! that one event shows at once, a policy may ask that of every n places one is *related* to what
+//! the user did: when that is owed, the best related eligible candidate has the place for certain
+//! (propensity 1).
+//!
 //! Draws are Philox blocks keyed by (seed, user, epoch, place): the same question at the same
 //! epoch has the same answer on every replica. Pure.
 
@@ -29,6 +34,8 @@ pub struct Scored {
     pub category: Option<LabelId>,
     /// Whether it is new, and so worth showing to learn about it.
     pub fresh: bool,
+    /// Whether it has to do with what the user did.
+    pub related: bool,
 }
 
 /// How places are filled.
@@ -40,6 +47,8 @@ pub struct Policy {
     pub max_per_category: usize,
     /// ε.
     pub exploration: f32,
+    /// Of so many places one is related; `None` leaves it to the scores.
+    pub related_every: Option<usize>,
     /// Key of the draws.
     pub key: DrawKey,
 }
@@ -80,15 +89,25 @@ pub fn slate(mut candidates: Vec<Scored>, policy: &Policy) -> Vec<Pick> {
     candidates.sort_by(|a, b| rank(b).total_cmp(&rank(a)).then(a.at.cmp(&b.at)));
     let mut room = Room::new(&candidates, policy.max_per_category);
     let mut picks = Vec::with_capacity(policy.places.min(candidates.len()));
+    let mut related = 0;
     while picks.len() < policy.places && !candidates.is_empty() {
-        let explorable = explorable(&candidates, &room);
-        let (chosen, propensity) = choose(&explorable, picks.len(), policy);
+        let is_owed = policy.related_every.is_some_and(|every| related < (picks.len() + 1) / every);
+        let owed = best_related(&candidates, &room).filter(|_| is_owed);
+        let (chosen, propensity) = match owed {
+            Some(at) => (at, 1.0),
+            None => choose(&explorable(&candidates, &room), picks.len(), policy),
+        };
         // `remove` keeps the order; pools are small.
         let scored = candidates.remove(chosen);
         room.take(scored.category);
+        related += usize::from(scored.related);
         picks.push(Pick { at: scored.at, propensity });
     }
     picks
+}
+
+fn best_related(candidates: &[Scored], room: &Room) -> Option<usize> {
+    candidates.iter().position(|scored| scored.related && room.fits(scored.category))
 }
 
 /// Places that each category may still have.
@@ -169,13 +188,20 @@ mod tests {
                 score: score as f32,
                 category: categories.get(category).copied(),
                 fresh,
+                related: false,
             };
             all.into_iter().enumerate().map(scored).collect()
         })
     }
 
     fn policy(places: usize, max_per_category: usize, exploration: f32) -> Policy {
-        Policy { places, max_per_category, exploration, key: DrawKey::new(7, "u1", 3) }
+        Policy {
+            places,
+            max_per_category,
+            exploration,
+            related_every: None,
+            key: DrawKey::new(7, "u1", 3),
+        }
     }
 
     proptest! {
@@ -214,13 +240,19 @@ mod tests {
     #[test]
     fn propensities_are_the_frequencies() {
         let pool: Vec<Scored> = (0..10)
-            .map(|at| Scored { at, score: -(at as f32), category: None, fresh: false })
+            .map(|at| Scored {
+                at,
+                score: -(at as f32),
+                category: None,
+                fresh: false,
+                related: false,
+            })
             .collect();
         let mut shown = [0u32; 10];
         let mut propensity = [0.0f32; 10];
         for epoch in 0..20_000 {
             let key = DrawKey::new(1, "u1", epoch);
-            let policy = Policy { places: 2, max_per_category: 5, exploration: 0.2, key };
+            let policy = Policy { exploration: 0.2, key, ..policy(2, 5, 0.0) };
             let second = slate(pool.clone(), &policy)[1];
             shown[second.at] += 1;
             propensity[second.at] = second.propensity;
@@ -232,8 +264,21 @@ mod tests {
     }
 
     #[test]
+    fn of_every_three_places_one_is_related() {
+        let one =
+            |at| Scored { at, score: -(at as f32), category: None, fresh: false, related: at >= 7 };
+        let shown = |related_every| {
+            let policy = Policy { related_every, ..policy(7, 5, 0.0) };
+            let picks = slate((0..10).map(one).collect(), &policy);
+            picks.iter().map(|pick| pick.at).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(Some(3)), [0, 1, 7, 2, 3, 8, 4]);
+        assert_eq!(shown(None), [0, 1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
     fn what_is_not_a_number_comes_last() {
-        let one = |at, score| Scored { at, score, category: None, fresh: false };
+        let one = |at, score| Scored { at, score, category: None, fresh: false, related: false };
         let picks = slate(vec![one(0, f32::NAN), one(1, -5.0)], &policy(2, 5, 0.0));
         assert_eq!(picks.iter().map(|pick| pick.at).collect::<Vec<_>>(), [1, 0]);
     }

@@ -257,6 +257,11 @@ fn content_weight(query: &Query<'_>, row: &ItemRow, is_new: bool) -> f32 {
     query.weights.content + prior * half / (half + row.events as f32)
 }
 
+/// Positive events up to which an answer keeps places for what is related to them.
+const SHORT_HISTORY: u64 = 5;
+/// Of so many places one is then related.
+const RELATED_EVERY: usize = 3;
+
 /// Fills the places of the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Slate {
@@ -274,17 +279,22 @@ impl Selector<Query<'_>, Proposal> for Slate {
     fn select(&self, query: &Query<'_>, pool: &[Proposal], scores: &[f32]) -> Vec<Pick> {
         let user = query.actor.as_ref().map_or("", |actor| actor.as_str());
         let epoch = query.tables.progress().epoch.0;
+        let is_short = (1..=SHORT_HISTORY).contains(&query.taste.history_length);
         let policy = Policy {
             places: self.places,
+            related_every: is_short.then_some(RELATED_EVERY),
             max_per_category: self.diversity.max_per_category,
             exploration: self.diversity.exploration,
             key: DrawKey::new(query.config.core.seed, user, epoch),
         };
-        let scored = |(at, (candidate, score)): (usize, (&Proposal, &f32))| Scored {
-            at,
-            score: *score,
-            category: query.tables.items().row(candidate.slot).main,
-            fresh: candidate.sources.has(SourceKind::New),
+        let scored = |(at, (candidate, score)): (usize, (&Proposal, &f32))| {
+            let row = query.tables.items().row(candidate.slot);
+            let taste = &query.taste;
+            let related = is_short
+                && (taste.covisit(candidate.slot) > 0.0
+                    || taste.profile.affinity(&row.labels) > 0.0);
+            let fresh = candidate.sources.has(SourceKind::New);
+            Scored { at, score: *score, category: row.main, fresh, related }
         };
         slate(pool.iter().zip(scores).enumerate().map(scored).collect(), &policy)
     }
