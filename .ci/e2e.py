@@ -230,7 +230,7 @@ class EndToEnd:
         newest = [one["item_id"] for one in server.get_json("/v1/new", num_results=20)["items"]]
         check.that("they are among the new arrivals", set(items) <= set(newest), newest)
         token = server.post_event(self.view("ci-paddler", items[0]))
-        answer = self.recommend("ci-paddler", num_results=100, after=token, max_wait_ms=2000)
+        answer = self.recommend("ci-paddler", num_results=20, after=token, max_wait_ms=2000)
         because = {one["item_id"] for one in answer["items"]
                    if any(reason.get("category") == category for reason in one["explanations"])}
         check.that("who looks at one of them is recommended the others, for their category",

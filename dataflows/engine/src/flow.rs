@@ -117,12 +117,12 @@ fn shuffle(seed: u64, mut events: Vec<Bound>, shares: &mut [Vec<Bound>]) {
 
 /// Timely leaves the other workers waiting for one that panicked; a process that cannot go on
 /// must stop, loudly and at once.
-struct AbortOnPanic;
+pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a dataflow worker panicked; stopping the process");
+            tracing::error!("a thread of the dataflow panicked; stopping the process");
             std::process::abort();
         }
     }

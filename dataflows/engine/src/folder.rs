@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::bound::EpochInput;
 use crate::committer::{Committed, Committer, StateDigest};
 use crate::error::EngineError;
-use crate::flow::{Arrival, Flow};
+use crate::flow::{AbortOnPanic, Arrival, Flow};
 use crate::graph::{Commit, Folds};
 
 /// Epochs that may be between feed and sink.
@@ -106,7 +106,11 @@ impl Folder {
         let (digests, asked) = unbounded();
         let committer = Committer::new(Lineage::root(core.hash()));
         let told = Arc::clone(&progress);
-        let run = move || commit_all(committer, &commits, &asked, (&told, sink));
+        let run = move || {
+            // Else a sink that panics would leave the feeder waiting for ever.
+            let _abort = AbortOnPanic;
+            commit_all(committer, &commits, &asked, (&told, sink));
+        };
         let thread = std::thread::Builder::new().name("eddyline-commit".into());
         let committing = thread.spawn(run).map_err(EngineError::Thread)?;
         Ok(Self { core, flow, progress, digests, committing, fed: Epoch(0) })

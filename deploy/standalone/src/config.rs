@@ -42,19 +42,33 @@ pub(crate) struct Loaded {
     pub raw: RawConfig,
     /// Where those that are not defaults come from.
     pub origins: BTreeMap<String, Origin>,
+    /// What was written wrong; the values have the defaults in its place.
+    pub problems: Vec<Problem>,
+}
+
+impl Loaded {
+    /// Applies the rules too, so that one run reports all problems.
+    pub(crate) fn check(mut self) -> Result<Config, Vec<Problem>> {
+        if self.problems.iter().any(Problem::is_syntax) {
+            // Half a file was read: rules about the other half would mislead.
+            return Err(self.problems);
+        }
+        match check::check(&self.raw, &self.origins) {
+            Ok(config) if self.problems.is_empty() => return Ok(config),
+            Ok(_) => {}
+            Err(broken) => self.problems.extend(broken),
+        }
+        Err(self.problems)
+    }
 }
 
 /// Reads all layers and checks the whole; stops with all problems and exit code 78.
 pub(crate) fn load(args: &ConfigArgs, flags: &[FlagValue]) -> Outcome<Config> {
-    let loaded = load_raw(args, flags)?.map_err(|problems| stop(&problems))?;
-    check::check(&loaded.raw, &loaded.origins).map_err(|problems| stop(&problems))
+    load_raw(args, flags)?.check().map_err(|problems| stop(&problems))
 }
 
-/// Reads all layers; the inner error is what the user wrote wrong.
-pub(crate) fn load_raw(
-    args: &ConfigArgs,
-    flags: &[FlagValue],
-) -> Outcome<Result<Loaded, Vec<Problem>>> {
+/// Reads all layers.
+pub(crate) fn load_raw(args: &ConfigArgs, flags: &[FlagValue]) -> Outcome<Loaded> {
     let mut layers = Layers::default();
     if let Some(path) = file_to_read(args) {
         let text = std::fs::read_to_string(&path).map_err(|error| {
@@ -77,7 +91,7 @@ pub(crate) fn load_raw(
         };
         layers.add_flag(key.trim(), value.trim(), "--set");
     }
-    Ok(layers.finish().map(|(raw, origins)| Loaded { raw, origins }))
+    Ok(layers.finish())
 }
 
 fn file_to_read(args: &ConfigArgs) -> Option<PathBuf> {
@@ -100,8 +114,7 @@ mod tests {
         let mut layers = Layers::default();
         layers.add_file(Path::new("a.toml"), text);
         layers.add_env(env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        let checked = layers.finish().and_then(|(raw, origins)| check::check(&raw, &origins));
-        checked.err().unwrap_or_default().iter().map(Problem::to_string).collect()
+        layers.finish().check().err().unwrap_or_default().iter().map(Problem::to_string).collect()
     }
 
     #[test]
@@ -140,12 +153,23 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_key_hides_no_broken_rule() {
+        let text = "[server]\nlisten = \"nowhere\"\n[dataflow]\nworker = 2\nepoch_ms = 0\n";
+        let all = problems(text, &[]).join("\n");
+        for want in ["a.toml:4:1: dataflow.worker: unknown key", "a.toml:2:1: server.listen: "] {
+            assert!(all.contains(want), "{want}\nnot in\n{all}");
+        }
+        assert!(all.contains("a.toml:5:1: dataflow.epoch_ms: must be between"), "{all}");
+    }
+
+    #[test]
     fn later_layers_win_and_are_remembered() {
         let mut layers = Layers::default();
         layers.add_file(Path::new("a.toml"), "dataflow.workers = 2\ndataflow.epoch_ms = 5\n");
         layers.add_env([("EDDYLINE__DATAFLOW__WORKERS".to_owned(), "3".to_owned())]);
         layers.add_flag("server.listen", "127.0.0.1:0", "--listen");
-        let (raw, origins) = layers.finish().expect("all keys are right");
+        let Loaded { raw, origins, problems } = layers.finish();
+        assert_eq!(problems, []);
         assert_eq!((raw.dataflow.workers, raw.dataflow.epoch_ms), (3, 5));
         assert_eq!(raw.server.listen, "127.0.0.1:0");
         let origin = |key: &str| origins.get(key).map(ToString::to_string);
@@ -163,7 +187,6 @@ mod tests {
         let mut layers = Layers::default();
         let path = file.path().display().to_string();
         layers.add_env([("EDDYLINE__SERVER__API_KEY_FILE".to_owned(), path)]);
-        let (raw, _) = layers.finish().expect("the key is right");
-        assert_eq!(raw.server.api_key, "s3cret");
+        assert_eq!(layers.finish().raw.server.api_key, "s3cret");
     }
 }

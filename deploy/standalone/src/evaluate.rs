@@ -89,8 +89,9 @@ fn read(source: &Source, sort: bool) -> Outcome<Vec<crate::source::Sourced>> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &EvaluateArgs, config: &ConfigArgs) -> Outcome {
-    let workers = args.workers.map(|workers| workers.to_string());
-    let flags = workers.map(|workers| ("dataflow.workers", workers, "--workers"));
+    // Epochs of one event leave a second worker nothing to do but wait.
+    let workers = args.workers.unwrap_or(1).to_string();
+    let flags = Some(("dataflow.workers", workers, "--workers"));
     let config = load(config, flags.as_slice())?;
     let prepared = prepare(args)?;
     let core = core(args.profile, &config.core, prepared.positive_rating);

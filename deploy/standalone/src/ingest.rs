@@ -15,7 +15,7 @@ use eddyline_schemas::record::Digest;
 use eddyline_schemas::time::TimestampMs;
 
 pub(crate) use batch::{Batch, MAX_EVENTS};
-use report::{Report, is_mostly_late};
+use report::{Report, is_mostly_late, is_old};
 use resume::Resume;
 use send::Sender;
 
@@ -121,7 +121,7 @@ impl<'a> Run<'a> {
             let _ = std::fs::remove_file(path);
         }
         let inputs = inputs_hash(&[items, events]);
-        let resume = Resume::open(path, inputs, client.base(), before.accepted);
+        let resume = Resume::open(path, inputs, client.base(), before.on_log());
         let (sort, report) = (spec.sort, Report::default());
         Ok(Self { args, sort, items, events, client, before, resume, report })
     }
@@ -134,17 +134,20 @@ impl<'a> Run<'a> {
         let shift = newest.map_or(0, |newest| wall_clock().0 - newest.0);
         let shift = self.resume.shift_ms(shift);
         let client = self.client.clone();
-        let mut sender = Sender::new(&client, self.resume.sent());
+        let mut sender = Sender::new(&client, self.resume.sent(), self.before.on_log());
         let (items, events) = (self.items, self.events);
         self.send(items, false, 0, &mut sender)?;
+        self.report.newest = None; // the catalogue's times move nothing that fades
         self.send(events, self.sort, shift, &mut sender)?;
-        sender.flush(&mut self.resume)?;
         self.report.take(&sender);
         self.resume.finish();
         let after = report::Pipeline::wait(&self.client, self.before.accepted + sender.accepted())?;
         self.report.late = after.late.saturating_sub(self.before.late);
         if is_mostly_late(&self.report) {
             eprintln!("{}", report::LATE_ADVICE);
+        }
+        if !self.args.shift_time_to_now && is_old(self.report.newest, wall_clock()) {
+            eprintln!("{}", report::OLD_ADVICE);
         }
         Ok(self.report)
     }
@@ -157,6 +160,7 @@ impl<'a> Run<'a> {
             report.rows += sorted.len() as u64 + rejects.count();
             let mut progress = Progress::new("events", sorted.len() as u64);
             for (number, sourced) in sorted.into_iter().enumerate() {
+                report.newest = report.newest.max(sourced.event.timestamp);
                 to.event(shifted(sourced, shift), &mut rejects, resume)?;
                 progress.set(number as u64 + 1);
             }
@@ -167,7 +171,10 @@ impl<'a> Run<'a> {
                 report.rows += 1;
                 progress.set(report.rows);
                 match found {
-                    Ok(sourced) => to.event(shifted(sourced, shift), &mut rejects, resume),
+                    Ok(sourced) => {
+                        report.newest = report.newest.max(sourced.event.timestamp);
+                        to.event(shifted(sourced, shift), &mut rejects, resume)
+                    }
                     Err(rejected) => rejects.add(&rejected),
                 }
             })?;

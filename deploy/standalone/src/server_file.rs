@@ -50,11 +50,22 @@ pub(crate) fn remove(data_dir: &Path) -> Outcome {
 
 /// Writes a whole file or nothing: a reader never sees half of it.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let file = beside(path, bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
+}
+
+/// Like [`replace`], but a power failure may undo it or leave an empty file: for notes that are
+/// written often and only save time.
+pub(crate) fn replace_unsynced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    beside(path, bytes)?.persist(path).map(|_| ()).map_err(|error| error.error)
+}
+
+fn beside(path: &Path, bytes: &[u8]) -> std::io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     std::io::Write::write_all(&mut file, bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(|_| ()).map_err(|error| error.error)
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ fn wrong_configuration_is_78_with_file_key_and_remedy() {
         let (code, stdout, stderr) = run(folder.path(), verb);
         assert_eq!((code, stdout.as_str()), (78, ""), "{verb:?}: {stderr}");
         assert!(stderr.contains("eddyline.toml:4:1: dataflow.worker: unknown key; did you mean"));
+        assert!(stderr.contains("eddyline.toml:2:1: server.listen: "), "{stderr}");
         assert!(stderr.contains("try: "), "{stderr}");
     }
 }
@@ -130,6 +131,7 @@ fn up_ingest_ask_kill_restart_and_the_same_digest_everywhere() {
     let report: serde_json::Value = serde_json::from_str(&stdout).expect("it is JSON");
     assert_eq!((&report["accepted"], &report["rejected_rows"]), (&600.into(), &1.into()));
     assert!(here.join("events.csv.rejected.jsonl").exists());
+    assert!(stderr.contains("--shift-time-to-now"), "the events are of 2023: {stderr}");
     let (code, stdout, stderr) = run(here, &["recommend", "u2", "--server", &up.address]);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.lines().count() > 1, "{stdout}");

@@ -245,7 +245,7 @@ impl ReadPhase {
         self.note_change(&mut shard.rows[rank as usize], key);
         if self.context.folds == Folds::FactorsOnly {
             item.into_iter().for_each(|item| {
-                shard.rows[rank as usize].mark_seen(item, context.config.users.seen)
+                shard.rows[rank as usize].mark_seen(item, context.config.users.seen);
             });
             into.mark(line.seq, event.event_time);
             return;

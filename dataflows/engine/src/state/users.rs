@@ -258,7 +258,9 @@ impl UserShard {
     /// Forgets all that is known of a user but the rank.
     pub fn erase(&mut self, dim: usize, rank: u32) {
         let at = rank as usize;
-        self.rows[at] = UserRow { is_erased: true, ..UserRow::default() };
+        // That the row changed in this epoch is about its document, which is yet to be sent.
+        let changed = std::mem::take(&mut self.rows[at].changed);
+        self.rows[at] = UserRow { is_erased: true, changed, ..UserRow::default() };
         self.vectors[at * dim..(at + 1) * dim].fill(0.0);
         self.accumulators[at] = 0.0;
         self.reservoir.forget(rank);

@@ -70,5 +70,9 @@ pub(crate) fn refolded(
     let how = Refold { workers, until, arrival: Arrival::ByPartition };
     let digest = refold(core, Arc::clone(log), how, Box::new(keep))?;
     let epochs = std::mem::take(&mut *epochs.lock().expect("the fold is over"));
+    for epoch in &epochs {
+        let is_strictly_sorted = epoch.deltas.is_sorted_by(|a, b| a.cmp_key(b).is_lt());
+        assert!(is_strictly_sorted, "epoch {} has each key once, in order", epoch.epoch);
+    }
     Ok((digest, epochs))
 }

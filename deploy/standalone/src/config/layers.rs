@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
+use super::Loaded;
 use super::raw::RawConfig;
 use super::suggest::nearest;
 
@@ -63,10 +64,17 @@ pub(crate) struct Problem {
     pub remedy: Option<String>,
 }
 
+impl Problem {
+    /// The text is not TOML.
+    pub(crate) fn is_syntax(&self) -> bool {
+        self.key.is_empty()
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;
-        if !self.key.is_empty() {
+        if !self.is_syntax() {
             write!(f, "{}: ", self.key)?;
         }
         f.write_str(&self.message)?;
@@ -134,13 +142,10 @@ impl Layers {
         self.add_text(key, text, origin);
     }
 
-    /// The configuration with the origin of each key that is not a default, or all problems.
-    pub(crate) fn finish(self) -> Result<(RawConfig, BTreeMap<String, Origin>), Vec<Problem>> {
-        if !self.problems.is_empty() {
-            return Err(self.problems);
-        }
+    /// The configuration with the origin of each key that is not a default, and all problems.
+    pub(crate) fn finish(self) -> Loaded {
         let raw = Value::Table(self.tree).try_into().expect("each key was tried when assigned");
-        Ok((raw, self.origins))
+        Loaded { raw, origins: self.origins, problems: self.problems }
     }
 
     fn add_secret_file(&mut self, key: &str, variable: &str, path: &str) {

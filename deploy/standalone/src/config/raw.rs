@@ -92,7 +92,7 @@ pub(crate) struct RawDataflow {
 
 impl Default for RawDataflow {
     fn default() -> Self {
-        Self { workers: 1, epoch_events: 1024, epoch_ms: 10, backlog_epoch_events: 4096 }
+        Self { workers: 2, epoch_events: 1024, epoch_ms: 10, backlog_epoch_events: 4096 }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::layers::{known_keys, lookup};
 use super::raw::{DEFAULT_FILE, SECRETS};
-use super::{ConfigArgs, check, load_raw, stop};
+use super::{ConfigArgs, load_raw, stop};
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::output::{Format, print_json};
 
@@ -61,14 +61,16 @@ fn init(file: &PathBuf) -> Outcome {
 }
 
 fn check_all(args: &ConfigArgs) -> Outcome {
-    let checked = load_raw(args, &[])?.and_then(|all| check::check(&all.raw, &all.origins));
-    checked.map_err(|problems| stop(&problems))?;
+    load_raw(args, &[])?.check().map_err(|problems| stop(&problems))?;
     println!("the configuration is right");
     Ok(())
 }
 
 fn show(args: &ConfigArgs, with_origin: bool, format: Format) -> Outcome {
-    let loaded = load_raw(args, &[])?.map_err(|problems| stop(&problems))?;
+    let loaded = load_raw(args, &[])?;
+    if !loaded.problems.is_empty() {
+        return Err(stop(&loaded.problems));
+    }
     let table = toml::Table::try_from(&loaded.raw)
         .map_err(|error| Stop::new(Exit::Bug, format!("writing the configuration: {error}")))?;
     let mut rows = Vec::new();

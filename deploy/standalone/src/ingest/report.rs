@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use eddyline_schemas::time::{DAY_MS, TimestampMs};
 use serde::{Deserialize, Serialize};
 
 use super::send::Sender;
@@ -17,6 +18,14 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 pub(crate) const LATE_ADVICE: &str = "more than 1 % of the events are late: they are older than the \
     stream by more than its allowance (core.late_allowance_hours) and were not learned\n  try: \
     ingest history before live traffic, with --sort, or move it with --shift-time-to-now";
+
+/// Live traffic moves logical time to now; older history than this fades noticeably by that.
+const OLD_MS: i64 = 7 * DAY_MS;
+
+/// What the user is told when the newest event is more than a week old.
+pub(crate) const OLD_ADVICE: &str = "this history is old: the first live event moves logical time to \
+    now, and popularity that decays with time fades\n  try: ingest it with --shift-time-to-now for \
+    a demo on old data";
 
 /// The summary.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -39,6 +48,9 @@ pub(crate) struct Report {
     pub events_per_second: f64,
     /// Where rejected rows are.
     pub rejected_files: Vec<PathBuf>,
+    /// Time of the newest event, as sent.
+    #[serde(skip)]
+    pub newest: Option<TimestampMs>,
     #[serde(skip)]
     started: Started,
 }
@@ -97,6 +109,12 @@ pub(crate) fn is_mostly_late(report: &Report) -> bool {
     report.late * 100 > report.accepted
 }
 
+/// All events are more than a week older than `now`.
+#[must_use]
+pub(crate) fn is_old(newest: Option<TimestampMs>, now: TimestampMs) -> bool {
+    newest.is_some_and(|newest| now.0.saturating_sub(newest.0) > OLD_MS)
+}
+
 /// What `GET /v1/pipeline` says.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(crate) struct Pipeline {
@@ -104,9 +122,17 @@ pub(crate) struct Pipeline {
     pub accepted: u64,
     /// Of those, late ones.
     pub late: u64,
+    /// Records on the log that are not bound yet.
+    pub lag: u64,
 }
 
 impl Pipeline {
+    /// Records on the log.
+    #[must_use]
+    pub(crate) fn on_log(self) -> u64 {
+        self.accepted + self.lag
+    }
+
     /// Asks once.
     pub(crate) fn ask(client: &Client) -> Outcome<Self> {
         let json = client.get("/v1/pipeline")?;
@@ -125,5 +151,19 @@ impl Pipeline {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_old_after_a_week() {
+        let now = TimestampMs(100 * DAY_MS);
+        assert!(!is_old(None, now), "no events, no advice");
+        assert!(!is_old(Some(now.plus_ms(-OLD_MS)), now));
+        assert!(is_old(Some(now.plus_ms(-OLD_MS - 1)), now));
+        assert!(!is_old(Some(now.plus_ms(DAY_MS)), now));
     }
 }

@@ -1,8 +1,10 @@
 //! Where an interrupted run goes on.
 //!
-//! The note is keyed by the hash of all inputs and of how they are read, and is believed only if
-//! the server has bound at least as many records as it had then: another, emptier server gets
-//! everything. It only saves time: sending an event twice has no second effect.
+//! The note is written after every acknowledged batch: what is sent again is at most one batch,
+//! and no history that the stream has gone past meanwhile. It is keyed by the hash of all inputs
+//! and of how they are read, and is believed only if the server's log has at least as many records
+//! as it had then: another, emptier server gets everything. It only saves time: sending an event
+//! twice has no second effect.
 
 use std::path::PathBuf;
 
@@ -10,7 +12,7 @@ use eddyline_schemas::record::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, OrStop, Outcome};
-use crate::server_file::replace;
+use crate::server_file::replace_unsynced;
 
 /// How far a run got.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +23,7 @@ pub(crate) struct Note {
     pub server: String,
     /// Events that the server acknowledged.
     pub sent: u64,
-    /// Records that the server had bound by then.
+    /// Records that were on the server's log by then, at least.
     pub server_accepted: u64,
     /// What was added to each timestamp, in milliseconds.
     pub shift_ms: i64,
@@ -63,13 +65,13 @@ impl Resume {
         self.note.shift_ms
     }
 
-    /// Notes that `sent` events are acknowledged.
+    /// Notes that `sent` events are acknowledged by a server with `server_accepted` records.
     pub(crate) fn advance(&mut self, sent: u64, server_accepted: u64) -> Outcome {
         self.note.sent = sent;
         self.note.server_accepted = server_accepted;
         let Some(path) = &self.path else { return Ok(()) };
         let text = serde_json::to_vec(&self.note).or_stop(Exit::Bug, || "writing JSON".into())?;
-        replace(path, &text).or_stop(Exit::Io, || format!("writing {}", path.display()))
+        replace_unsynced(path, &text).or_stop(Exit::Io, || format!("writing {}", path.display()))
     }
 
     /// Everything is sent: the note has done its work.

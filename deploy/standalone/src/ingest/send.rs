@@ -9,9 +9,6 @@ use crate::exit::Outcome;
 use crate::source::rejects::Rejects;
 use crate::source::{Rejected, Sourced};
 
-/// The note is written after so many acknowledged events.
-const NOTE_EVERY: u64 = 10_000;
-
 /// Sends events in order and counts the answers.
 pub(crate) struct Sender<'a> {
     client: &'a Client,
@@ -22,16 +19,17 @@ pub(crate) struct Sender<'a> {
     skip: u64,
     passed: u64,
     acknowledged: u64,
-    noted: u64,
+    /// Records on the server's log before the first batch.
+    on_log: u64,
     accepted: u64,
     duplicates: u64,
     refused: u64,
 }
 
 impl<'a> Sender<'a> {
-    /// Passes over the first `skip` events.
+    /// Passes over the first `skip` events; the server's log has `on_log` records.
     #[must_use]
-    pub(crate) fn new(client: &'a Client, skip: u64) -> Self {
+    pub(crate) fn new(client: &'a Client, skip: u64, on_log: u64) -> Self {
         Self {
             client,
             batch: Batch::default(),
@@ -39,7 +37,7 @@ impl<'a> Sender<'a> {
             skip,
             passed: 0,
             acknowledged: skip,
-            noted: skip,
+            on_log,
             accepted: 0,
             duplicates: 0,
             refused: 0,
@@ -90,7 +88,7 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
-    /// Sends what waits; rows that the door refuses go to `rejects`.
+    /// Sends what waits and notes it; rows that the door refuses go to `rejects`.
     pub(crate) fn flush_into(&mut self, rejects: &mut Rejects<'_>, resume: &mut Resume) -> Outcome {
         if self.batch.events() == 0 {
             return Ok(());
@@ -100,22 +98,7 @@ impl<'a> Sender<'a> {
         self.count(&answer, rejects)?;
         self.rows.clear();
         self.acknowledged += events;
-        if self.acknowledged >= self.noted + NOTE_EVERY {
-            self.note(resume)?;
-        }
-        Ok(())
-    }
-
-    /// Notes how far the run got.
-    pub(crate) fn flush(&mut self, resume: &mut Resume) -> Outcome {
-        debug_assert_eq!(self.batch.events(), 0, "each source flushes its own rows");
-        self.note(resume)
-    }
-
-    fn note(&mut self, resume: &mut Resume) -> Outcome {
-        self.noted = self.acknowledged;
-        let bound = super::report::Pipeline::ask(self.client)?.accepted;
-        resume.advance(self.acknowledged, bound)
+        resume.advance(self.acknowledged, self.on_log + self.accepted)
     }
 
     fn count(&mut self, answer: &Value, rejects: &mut Rejects<'_>) -> Outcome {
@@ -131,5 +114,65 @@ impl<'a> Sender<'a> {
             rejects.add(&Rejected { file: *file, line: *line, reason, raw })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use eddyline_schemas::record::Digest;
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::source::Source;
+
+    /// Answers one request after the other, each on its own connection.
+    fn serve(listener: &TcpListener, answers: &[(&str, Value)]) {
+        for (status, body) in answers {
+            let (mut stream, _) = listener.accept().expect("a client connects");
+            let mut request = Vec::new();
+            while !request.ends_with(b"]}") {
+                let mut chunk = [0; 4_096];
+                let read = stream.read(&mut chunk).expect("the client sends");
+                assert!(read > 0, "the client broke off");
+                request.extend_from_slice(&chunk[..read]);
+            }
+            let (body, close) = (body.to_string(), "connection: close");
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{close}\r\n\r\n{body}"
+            )
+            .expect("the client reads");
+        }
+    }
+
+    #[test]
+    fn each_acknowledged_batch_is_noted_and_no_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let open = |on_log| {
+            let path = folder.path().join("a.progress.json");
+            Resume::open(Some(path), Digest::of(b"inputs"), &address, on_log)
+        };
+        let server = std::thread::spawn(move || {
+            let refused = json!({"detail": "no"});
+            serve(&listener, &[("202 Accepted", json!({"accepted": 2})), ("400 No", refused)]);
+        });
+        let client = Client::new(&address, None);
+        let source = Source::open(&[]).expect("nothing is opened");
+        let (mut rejects, mut resume) = (Rejects::new(&source, None), open(100));
+        let mut sender = Sender::new(&client, 0, 100);
+        let event = Map::from_iter([("query".to_owned(), Value::from("a"))]);
+        assert!(sender.batch.push(&event) && sender.batch.push(&event));
+        sender.flush_into(&mut rejects, &mut resume).expect("it is acknowledged");
+        assert!(sender.batch.push(&event));
+        sender.flush_into(&mut rejects, &mut resume).expect_err("it is refused");
+        server.join().expect("it answered twice");
+        assert_eq!(open(102).sent(), 2, "a run that starts now goes on after the first batch");
+        assert_eq!(open(101).sent(), 0, "the server lost a record");
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! A body that says it is too large is refused unread; one that does not say is read up to the
 //! limit and no further. `content-encoding: gzip` is unpacked up to the same limit, so that a
-//! small body cannot become a large one.
+//! small body cannot become a large one. What is left of a refused body is thrown away, within
+//! bounds, because many clients read the answer only after they have sent everything.
 
 use std::io::Read as _;
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt as _;
@@ -16,6 +18,11 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use crate::http::problem::{Kind, Problem};
+
+/// Most bytes of a refused body that are thrown away.
+const DRAIN_BYTES: u64 = 8 << 20;
+/// Longest time that throwing away may take.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,21 +60,41 @@ impl Packing {
 
 /// Reads a body of at most `limit` bytes.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    if announced_bytes(headers).is_some_and(|bytes| bytes > limit as u64) {
+    let mut chunks = body.into_data_stream();
+    if let Some(bytes) = announced_bytes(headers).filter(|&bytes| bytes > limit as u64) {
+        // A client that asks first has sent nothing; reading would invite it to.
+        if bytes <= DRAIN_BYTES && !headers.contains_key(EXPECT) {
+            drain(chunks).await;
+        }
         return Err(too_large(limit));
     }
-    let mut chunks = body.into_data_stream();
     let mut read = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| {
             Problem::new(Kind::MalformedJson, format!("the body broke off: {error}"))
         })?;
         if read.len() + chunk.len() > limit {
+            drain(chunks).await;
             return Err(too_large(limit));
         }
         read.extend_from_slice(&chunk);
     }
     Ok(read.freeze())
+}
+
+/// Throws away what is left of a body, or as much of it as the bounds let.
+async fn drain(mut chunks: BodyDataStream) {
+    let all = async {
+        let mut bytes = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            bytes += chunk.len() as u64;
+            if bytes > DRAIN_BYTES {
+                break;
+            }
+        }
+    };
+    // Out of time is out of bounds: the answer is the same.
+    let _ = tokio::time::timeout(DRAIN_TIME, all).await;
 }
 
 /// Reads a JSON body into a checked type.

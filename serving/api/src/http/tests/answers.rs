@@ -147,3 +147,26 @@ async fn a_stream_tells_each_epoch_and_ends_with_the_server() {
     let served = tokio::time::timeout(Duration::from_secs(4), server).await;
     served.expect("it ends within the grace period").expect("no panic").expect("no error");
 }
+
+#[tokio::test]
+async fn a_client_that_sends_too_much_before_it_reads_gets_its_answer() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let fixture = Fixture::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let served = crate::http::serve(listener, fixture.app.clone(), std::future::pending());
+    let server = tokio::spawn(served);
+    let (length, chunk) = (6 << 20, "x".repeat(6 << 20));
+    let announced = format!("content-length: {length}\r\n\r\n{chunk}");
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{chunk}\r\n0\r\n\r\n");
+    for rest in [announced, chunked] {
+        let mut client = tokio::net::TcpStream::connect(address).await.expect("it listens");
+        let head = format!("POST /v1/events HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+        client.write_all((head + &rest).as_bytes()).await.expect("all of it is taken");
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("it is not cut off");
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("/problems/too-large"), "{answer}");
+    }
+    server.abort();
+}
