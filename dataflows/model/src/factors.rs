@@ -6,8 +6,8 @@
 //! item and uniformly drawn ones, with one Adagrad accumulator per row.
 //!
 //! An event is learned in two phases, so that the result does not depend on the number of workers:
-//! [`learn`] runs at the user's owner, reads item rows as of the epoch's start, moves p_u at once
-//! and writes messages into an [`Outbox`]; [`apply`] runs at each item's owner in sequence order and
+//! [`mod@learn`] runs at the user's owner, reads item rows as of the epoch's start, moves p_u at once
+//! and writes messages into an [`outbox::Outbox`]; [`mod@apply`] runs at each item's owner in sequence order and
 //! takes the residual *again* with the row as it is by then, which keeps big epochs stable.
 //!
 //! Papers: Duchi et al., *Adaptive subgradient methods*, JMLR 2011; Jean et al., ACL 2015 (sampled softmax);

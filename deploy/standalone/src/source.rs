@@ -1,6 +1,6 @@
 //! Reading events and catalogue rows from files, for `ingest` and `evaluate` alike.
 //!
-//! Order of reading: [`columns`] and [`spec`] say what is meant, [`file`] opens it, [`rows`] cuts
+//! Order of reading: [`columns`] and [`spec`] say what is meant, [`mod@file`] opens it, [`rows`] cuts
 //! it into rows, [`convert`] makes each row an event as a producer would send it. Event ids are
 //! derived from (hash of the file, row), so that reading a file again has no second effect and
 //! equal rows stay two events. A row that makes no event is [`Rejected`] with its reason.

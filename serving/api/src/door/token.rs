@@ -42,7 +42,7 @@ impl ConsistencyToken {
         &self.positions
     }
 
-    /// Reads what [`Self::to_string`] wrote.
+    /// Reads what its `Display` wrote.
     pub fn parse(text: &str) -> Result<Self, InvalidToken> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(InvalidToken);
