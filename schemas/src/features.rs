@@ -19,7 +19,7 @@ pub struct UserFeatures {
     pub history: Vec<ItemRef>,
     /// Number of positive events so far; the blend depends on it.
     pub history_length: u64,
-    /// Items not to recommend again, ascending: the 10,000 newest touched.
+    /// Items not to recommend again, ascending: the 10,000 that were first touched last.
     pub seen: Arc<[ItemRef]>,
     /// Items the user disliked, ascending: at most 1,000, the newest.
     pub disliked: Arc<[ItemRef]>,
