@@ -89,7 +89,7 @@ class Program:
 
     def __init__(self, binary, folder):
         self.binary = str(Path(binary).resolve())
-        self.folder = Path(folder)
+        self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def run(self, *arguments, seconds=600):
