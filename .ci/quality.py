@@ -154,8 +154,17 @@ class Demo:
                    before < later["accepted"] and conserved(later), later)
         check.equal("SIGTERM: exit code", server.terminate(), 0)
 
+    def ended_early(self):
+        """A demo that is told to end while it still posts its history."""
+        for delay in (0, 0.05, 0.2):
+            self.server.start()
+            time.sleep(delay)
+            self.checks.equal(f"SIGTERM {delay} s after it listens: exit code",
+                              self.server.terminate(), 0)
+
     def stages(self):
-        return [("the demo", self.first_recommendations)]
+        return [("the demo", self.first_recommendations),
+                ("the demo, ended early", self.ended_early)]
 
 
 def main():

@@ -39,7 +39,7 @@ pub(crate) struct BenchArgs {
     /// Folder inside which the temporary log is made [default: ./eddyline-data]
     #[arg(long, value_name = "DIR", env = "EDDYLINE__DATA__DIR")]
     pub data: Option<PathBuf>,
-    /// Worker threads of the dataflow [default: 1]
+    /// Worker threads of the dataflow [default: 2]
     #[arg(long, value_name = "N", env = "EDDYLINE__DATAFLOW__WORKERS")]
     pub workers: Option<usize>,
     /// Seeds the stream

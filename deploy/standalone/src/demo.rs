@@ -85,20 +85,28 @@ fn stream(
     stopping: &Stopping,
 ) -> Outcome {
     let client = Client::new(&format!("http://{address}"), api_key);
+    let streamed = open_and_stream(args, (address, &client), stopping);
+    // While the node drains it refuses events: that is no failure of the demo.
+    if stopping.is_stopping() { Ok(()) } else { streamed }
+}
+
+fn open_and_stream(
+    args: &DemoArgs,
+    (address, client): (SocketAddr, &Client),
+    stopping: &Stopping,
+) -> Outcome {
     let started = wall_clock();
     let mut shop = Generator::new(args.seed, &started.0.to_string());
-    post(&client, shop.opening())?;
+    post(client, shop.opening())?;
     let mut history = Vec::new();
     for number in 0..HISTORY {
         let before = HISTORY_MS - HISTORY_MS * number / HISTORY;
         history.push(shop.next(TimestampMs(started.0 - before)));
     }
-    post(&client, history)?;
+    post(client, history)?;
     print_line(NOTE)?;
     print_line(&format!("watch it at http://{address}/   (Ctrl-C ends it)"))?;
-    let streamed = keep_streaming(args.rate, &client, &mut shop, stopping);
-    // While the node drains it refuses events: that is no failure of the demo.
-    if stopping.is_stopping() { Ok(()) } else { streamed }
+    keep_streaming(args.rate, client, &mut shop, stopping)
 }
 
 fn keep_streaming(

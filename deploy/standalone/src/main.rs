@@ -4,6 +4,7 @@
 //! composition root that puts log, dataflow and serving into one process; each verb is a module.
 //! Knows everything, is known by nobody. stdout is data, stderr is logs and progress.
 
+mod allocator;
 mod ask;
 mod bench;
 mod cli;
@@ -28,12 +29,8 @@ use clap::{CommandFactory, Parser};
 use cli::{Cli, Verb};
 use exit::{Exit, OrStop, Outcome, Stop};
 
-/// Deltas are allocated by one thread and freed by another, which is glibc's slow path: a fifth of
-/// the time of `bench ingest`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_memory_longer();
     let cli = Cli::parse();
     tell_of_bugs();
     match start_logs(&cli.log).and_then(|()| run(&cli)) {

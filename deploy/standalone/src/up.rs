@@ -23,7 +23,7 @@ pub(crate) struct UpArgs {
     /// Address of HTTP; port 0 picks one and prints it [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR", env = "EDDYLINE__SERVER__LISTEN")]
     pub listen: Option<String>,
-    /// Worker threads of the dataflow [default: 1]
+    /// Worker threads of the dataflow [default: 2]
     #[arg(long, value_name = "N", env = "EDDYLINE__DATAFLOW__WORKERS")]
     pub workers: Option<usize>,
     /// Listen on an address that others can reach, without an API key
@@ -78,6 +78,8 @@ pub(crate) fn run_until_signal(
     let signals = stopping.clone();
     let served = runtime.block_on(node.serve(listener, demo, async move {
         signals.wait_for_signal().await;
+        // Before the door closes, so that whoever is refused can tell why.
+        signals.stop();
         tracing::info!("draining");
     }));
     stopping.stop();

@@ -8,7 +8,7 @@
 //! Bachrach et al., *Speeding up the Xbox recommender system using a Euclidean transformation for
 //! inner-product spaces*, RecSys 2014.
 
-use eddyline_model::kernel::{LANES, squared_norm};
+use eddyline_model::kernel::{LANES, squared_distance, squared_norm};
 use hnsw_rs::prelude::Distance;
 
 /// The greatest norm M of the rows that a structure is built from.
@@ -52,16 +52,8 @@ pub struct SquaredL2;
 
 impl Distance<f32> for SquaredL2 {
     fn eval(&self, a: &[f32], b: &[f32]) -> f32 {
-        let mut lanes = [0.0f32; LANES];
-        for (x, y) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
-            for k in 0..LANES {
-                let difference = x[k] - y[k];
-                lanes[k] += difference * difference;
-            }
-        }
-        let sum: f32 = lanes.iter().sum();
         // `min` also turns NaN into the greatest distance.
-        sum.min(f32::MAX)
+        squared_distance(a, b).min(f32::MAX)
     }
 }
 
