@@ -28,7 +28,7 @@ POSITIVES = {"movietweetings": 72_771, "ml-100k": 55_375}
 FRESHNESS_P99_MS = 100
 INGEST_EVENTS, INGEST_ITEMS = 300_000, 20_000
 # The bars of an idle machine are 50,000 and 0.5.
-INGEST_FLOOR, RATIO_FLOOR = 25_000, 0.3
+INGEST_FLOOR, RATIO_FLOOR = 40_000, 0.4
 DEMO_SECONDS = 5
 # Catalogue and history; what comes after is the live stream.
 DEMO_OPENING = 10_500
