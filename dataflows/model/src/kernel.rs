@@ -162,7 +162,8 @@ fn dot_two(first: &[f32], second: &[f32], x: &[f32], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::{
-        LANES, Products, add_scaled, dot, dot_rows, products, scale, scale_add, squared_norm,
+        LANES, Products, add_scaled, dot, dot_rows, products, scale, scale_add, squared_distance,
+        squared_norm,
     };
     use crate::philox::{Draws, Purpose, RecordKey};
 
