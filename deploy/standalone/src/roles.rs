@@ -69,9 +69,8 @@ fn check_shared(url: &str) -> Outcome {
     if !matches!(scheme, "memory" | "embedded") {
         return Ok(());
     }
-    let message = format!(
-        "log.url: {url:?} is a log of one process, and `dataflow` and `serve` are several"
-    );
+    let message =
+        format!("log.url: {url:?} is a log of one process, and `dataflow` and `serve` are several");
     let remedy = "set log.url to a log that processes share, such as kafka://broker:9092, \
                   or run everything in one process with `eddyline up`";
     Err(Stop::new(Exit::Config, message).remedy(remedy))
@@ -79,7 +78,8 @@ fn check_shared(url: &str) -> Outcome {
 
 /// Runs the verb `dataflow` until a signal, or until it cannot go on.
 pub(crate) fn run_dataflow(args: &DataflowArgs, config: &ConfigArgs) -> Outcome {
-    let workers = args.workers.map(|workers| ("dataflow.workers", workers.to_string(), "--workers"));
+    let workers =
+        args.workers.map(|workers| ("dataflow.workers", workers.to_string(), "--workers"));
     let config = args.role.load(config, workers.as_slice())?;
     let runtime = Runtime::new().or_stop(Exit::Io, || "starting the runtime".into())?;
     let listener = runtime.block_on(listen(config.server.listen))?;
@@ -87,16 +87,13 @@ pub(crate) fn run_dataflow(args: &DataflowArgs, config: &ConfigArgs) -> Outcome 
     let dataflow = Arc::new(Publishing::open(&config, open_event_log(&config)?)?);
     print_line(&format!("eddyline dataflow listens on http://{address}"))?;
     let (stopping, watched) = (Stopping::default(), Arc::clone(&dataflow));
-    let probes = eddyline_serving::http::serve_probes(
-        listener,
-        Arc::clone(&dataflow) as _,
-        async move {
+    let probes =
+        eddyline_serving::http::serve_probes(listener, Arc::clone(&dataflow) as _, async move {
             tokio::select! {
                 () = stopping.wait_for_signal() => {}
                 () = until_failed(&watched) => {}
             }
-        },
-    );
+        });
     runtime.block_on(probes).or_stop(Exit::Io, || "serving HTTP".into())?;
     if let Some(failure) = dataflow.failure() {
         drop(dataflow.close());

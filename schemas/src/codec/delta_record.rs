@@ -158,8 +158,9 @@ fn check(key: &[u8], body: &[u8]) -> [u8; 8] {
 fn checked<'a>(key: &[u8], value: &'a [u8]) -> Result<&'a [u8], InvalidDeltaRecord> {
     let (body, sealed) =
         value.split_last_chunk::<CHECK_BYTES>().ok_or(InvalidDeltaRecord::Damaged)?;
-    let holds =
-        sealed[0] == CHECK_TAG && u32::try_from(key.len()).is_ok() && sealed[1..] == check(key, body);
+    let holds = sealed[0] == CHECK_TAG
+        && u32::try_from(key.len()).is_ok()
+        && sealed[1..] == check(key, body);
     if holds { Ok(body) } else { Err(InvalidDeltaRecord::Damaged) }
 }
 

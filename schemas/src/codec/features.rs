@@ -35,12 +35,10 @@ pub(super) fn features_to_wire(features: &UserFeatures) -> wire::UserFeatures {
         recent_searches: features.recent_searches.clone(),
         session: features.session.as_ref().map(session_to_wire),
         demographics: features.demographics.clone(),
-        price_range: features
-            .price_range
-            .map(|(least, greatest)| wire::PriceRange {
-                least: Some(least),
-                greatest: Some(greatest),
-            }),
+        price_range: features.price_range.map(|(least, greatest)| wire::PriceRange {
+            least: Some(least),
+            greatest: Some(greatest),
+        }),
         last_updated_ms: features.last_updated.0,
         expires_at_ms: features.expires_at.0,
     }

@@ -74,7 +74,10 @@ fn runs_are_cut_by_size_and_a_large_row_stands_alone() {
     }
     let records = encoded(&epoch);
     let sizes: Vec<usize> = records.iter().map(|record| record.value.len()).collect();
-    assert!(sizes[..sizes.len() - 3].iter().all(|bytes| *bytes < RECORD_BYTES + 8_192), "{sizes:?}");
+    assert!(
+        sizes[..sizes.len() - 3].iter().all(|bytes| *bytes < RECORD_BYTES + 8_192),
+        "{sizes:?}"
+    );
     assert_eq!(records.len(), 8 + 2 + 1, "runs of vectors, two long lists, the close: {sizes:?}");
     assert_eq!(canonical(&read(&records)), canonical(&epoch.deltas));
 }

@@ -90,6 +90,9 @@ fn head(
     record: &eddyline_schemas::record::Record,
 ) -> Result<RecordHead, DeltaError> {
     let partition = deltas(partition);
-    decode_record_head(&record.key, &record.value)
-        .map_err(|source| DeltaError::Damaged { partition, offset, source })
+    decode_record_head(&record.key, &record.value).map_err(|source| DeltaError::Damaged {
+        partition,
+        offset,
+        source,
+    })
 }

@@ -48,8 +48,7 @@ fn merged(a: Vec<Append>, b: Vec<Append>, draws: &mut Draws) -> Vec<Append> {
 
 /// Reads the partitions in random turns, as the assembler wants them.
 fn read(written: &[Append], partitions: u32, draws: &mut Draws) -> (Vec<EpochDeltas>, Assembler) {
-    let mut queues: Vec<VecDeque<(u64, &Append)>> =
-        vec![VecDeque::new(); partitions as usize];
+    let mut queues: Vec<VecDeque<(u64, &Append)>> = vec![VecDeque::new(); partitions as usize];
     for append in written {
         let queue = &mut queues[append.partition.partition as usize];
         queue.push_back((queue.len() as u64, append));

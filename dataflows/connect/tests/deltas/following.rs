@@ -91,7 +91,9 @@ fn a_publisher_that_starts_again_writes_what_is_missing() {
         assert_eq!(again.publish(epoch).expect("known").records, 0);
     }
     assert_eq!(end_offsets(&log), before, "nothing was written that is known to be there");
-    history.iter().for_each(|epoch| drop(again.publish(epoch).expect("it can be written")));
+    for epoch in &history {
+        again.publish(epoch).expect("it can be written");
+    }
     assert_same(&read(&log, Position::default()).expect("whole"), &history);
 }
 
@@ -103,7 +105,10 @@ fn deltas_ahead_of_the_bindings_halt_the_start() {
     let again = publisher(&log);
     again.check_not_ahead(Epoch(5)).expect("all bound");
     let refused = again.check_not_ahead(Epoch(4)).expect_err("epoch 5 is not bound").to_string();
-    assert!(refused.contains("deltas of epoch 5") && refused.contains("is of epoch 4"), "{refused}");
+    assert!(
+        refused.contains("deltas of epoch 5") && refused.contains("is of epoch 4"),
+        "{refused}"
+    );
     let other = DeltaPublisher::open(log, of_lineage(history[0].clone(), b"y").lineage);
     other.expect("readable").check_not_ahead(Epoch(0)).expect("nothing of another lineage");
 }
@@ -117,7 +122,9 @@ fn epochs_are_published_in_order() {
     let refused = first.publish(&history[4]).expect_err("epoch 4 is missing");
     assert!(matches!(refused, DeltaError::NotNext { last: Epoch(3), got: Epoch(5), .. }));
     let refused = read(&log, Position::default()).expect_err("epochs 1 and 2 are nowhere");
-    let DeltaError::NeedSnapshot { applied, first_available } = refused else { panic!("{refused}") };
+    let DeltaError::NeedSnapshot { applied, first_available } = refused else {
+        panic!("{refused}")
+    };
     assert_eq!((applied, first_available), (Epoch(0), Epoch(3)));
 }
 

@@ -131,9 +131,8 @@ pub(crate) fn of_lineage(mut epoch: EpochDeltas, name: &[u8]) -> EpochDeltas {
 
 /// Equal, and equal to the bit.
 pub(crate) fn assert_same(got: &[EpochDeltas], want: &[EpochDeltas]) {
-    let numbers = |epochs: &[EpochDeltas]| -> Vec<u64> {
-        epochs.iter().map(|epoch| epoch.epoch.0).collect()
-    };
+    let numbers =
+        |epochs: &[EpochDeltas]| -> Vec<u64> { epochs.iter().map(|epoch| epoch.epoch.0).collect() };
     assert_eq!(numbers(got), numbers(want));
     for (got, want) in got.iter().zip(want) {
         assert!(got == want, "epoch {} differs", want.epoch);

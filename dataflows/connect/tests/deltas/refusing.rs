@@ -1,5 +1,7 @@
 //! What is wrong on the topic is named, and never applied.
 
+use std::sync::Arc;
+
 use eddyline_connect::deltas::{Assembler, DeltaError, Position, batch_of};
 use eddyline_connect::log::Append;
 use eddyline_schemas::delta::placement::chain_after;
@@ -99,15 +101,41 @@ fn a_record_in_another_partition_or_of_another_count_halts() {
     check(batch_of(&idle, 1), "it holds the close of partition 0 of 1; there are 2");
 }
 
+/// Every record is sound, and they are not of one epoch.
+#[test]
+fn rows_that_do_not_fit_the_close_halt() {
+    let epochs = epochs();
+    let rows = batch_of(&epochs[0], 1);
+    let mut other = epochs[0].clone();
+    let changed = other.deltas.last_mut().expect("the epoch has rows");
+    *changed = match changed.clone() {
+        Delta::Gate { .. } => Delta::Gate { values: [-1.5].into() },
+        Delta::UserPreferences { user, .. } => {
+            Delta::UserPreferences { user, preferences: Arc::default() }
+        }
+        other => panic!("the sample ends with {other:?}"),
+    };
+    let close = batch_of(&other, 1).pop().expect("the close");
+    let check = |batch: Vec<Append>, want: &str| {
+        let mut assembler = Assembler::new(lineage(), 1, Position::default());
+        let refused = offer(&mut assembler, &batch).expect_err("not one epoch").to_string();
+        assert!(refused.contains(want), "{refused}");
+    };
+    let mut mixed = rows.clone();
+    *mixed.last_mut().expect("the close") = close.clone();
+    check(mixed, "its rows have digest");
+    check([rows.clone(), vec![close]].concat(), "closed twice, differently");
+    let idle = EpochDeltas { deltas: Vec::new(), ..epochs[0].clone() };
+    check([batch_of(&idle, 1), rows].concat(), "and was closed with 0");
+}
+
 #[test]
 fn a_gap_asks_for_a_snapshot() {
     let epochs = history(5, 9, 10);
     let check = |at: u64, from: usize, skip: usize, want: Option<u64>| {
         let at = epochs[..at as usize].last();
-        let at = at.map_or(Position::default(), |last| Position {
-            epoch: last.epoch,
-            chain: last.chain,
-        });
+        let at = at
+            .map_or(Position::default(), |last| Position { epoch: last.epoch, chain: last.chain });
         let mut assembler = Assembler::new(lineage(), 1, at);
         let batches = epochs[from..].iter().flat_map(|epoch| batch_of(epoch, 1));
         let batches: Vec<Append> = batches.skip(skip).collect();

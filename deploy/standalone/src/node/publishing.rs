@@ -85,7 +85,10 @@ fn sink(mut publisher: DeltaPublisher, shared: Arc<Shared>) -> impl FnMut(Commit
         match publish(&mut publisher, &committed.deltas, &shared.is_closing) {
             Ok(()) => shared.published.store(committed.deltas.epoch.0, Ordering::Release),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "deltas are not published");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "deltas are not published"
+                );
                 let cause = std::error::Error::source(&error);
                 let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
                 *shared.failure.lock() = Some(format!("{error}{cause}"));
@@ -105,7 +108,11 @@ fn publish(
                 if !is_closing.load(Ordering::Acquire) =>
             {
                 let epoch = deltas.epoch.0;
-                tracing::warn!(epoch, error = &*cause as &dyn std::error::Error, "publishing again");
+                tracing::warn!(
+                    epoch,
+                    error = &*cause as &dyn std::error::Error,
+                    "publishing again"
+                );
                 std::thread::sleep(RETRY);
             }
             done => return done.map(|_| ()),

@@ -15,8 +15,8 @@ use eddyline_serving::http::Operations;
 use eddyline_serving::recommend::Recommender;
 
 use super::{Publishing, Replica};
-use crate::config::layers::Layers;
 use crate::config::Config;
+use crate::config::layers::Layers;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -59,11 +59,7 @@ fn events(users: u32) -> String {
         )
     };
     let view = |k: u32| {
-        format!(
-            r#"{{"event_type":"view","user_id":"u{}","item_id":"i{}"}}"#,
-            k % users,
-            k * 7 % 40
-        )
+        format!(r#"{{"event_type":"view","user_id":"u{}","item_id":"i{}"}}"#, k % users, k * 7 % 40)
     };
     let all: Vec<String> = (0..40).map(item).chain((0..300).map(view)).collect();
     format!(r#"{{"events":[{}]}}"#, all.join(","))
@@ -87,7 +83,9 @@ fn ask(from: &Replica, user: &str) -> RecommendResponse {
 fn shown(answer: &RecommendResponse) -> Vec<String> {
     let items = answer.items.iter();
     items
-        .map(|item| format!("{} {:08x} {:?}", item.item_id, item.score.to_bits(), item.explanations))
+        .map(|item| {
+            format!("{} {:08x} {:?}", item.item_id, item.score.to_bits(), item.explanations)
+        })
         .collect()
 }
 

@@ -139,8 +139,7 @@ fn answers(state: &Arc<ServingState>) -> Vec<String> {
 }
 
 fn check(seed: u64, epochs: u64, at: u64) {
-    let mut world =
-        World { draws: Draws(seed), items: 0, events: Vec::new(), seen_in: Vec::new() };
+    let mut world = World { draws: Draws(seed), items: 0, events: Vec::new(), seen_in: Vec::new() };
     let epochs: Vec<EpochDeltas> = (1..=epochs).map(|number| world.epoch(number)).collect();
     let (before, after) = epochs.split_at(at as usize);
     let followed = Arc::new(ServingState::new(SHOP.config()));
@@ -177,8 +176,7 @@ fn deletions_leave_no_trace_in_a_restored_replica() {
     let shop = Shop { items: 700, ..SHOP };
     let followed = Arc::new(shop.open());
     let restored = Arc::new(ServingState::new(SHOP.config()));
-    let deletions: Vec<Delta> =
-        (0..180).filter(|k| k % 3 > 0).map(crate::shop::deletion).collect();
+    let deletions: Vec<Delta> = (0..180).filter(|k| k % 3 > 0).map(crate::shop::deletion).collect();
     let deleted = epoch(2, deletions);
     followed.apply(deleted.clone()).expect("the next epoch");
     restored.restore(&head(&deleted), latest(&[shop.first(), deleted])).expect("a snapshot");

@@ -134,7 +134,11 @@ fn grow(database: &Database, folder: &Path, layout: LogLayout) -> Result<TopicId
             }
             None | Some(None) => {
                 let what = format!("nothing is known of topic {topic}");
-                return Err(OpenError::Damaged { folder: folder.to_path_buf(), what, source: None });
+                return Err(OpenError::Damaged {
+                    folder: folder.to_path_buf(),
+                    what,
+                    source: None,
+                });
             }
         };
         *id = known.id;
