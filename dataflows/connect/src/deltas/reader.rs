@@ -115,10 +115,10 @@ impl DeltaReader {
             return Ok(false);
         }
         while self.assembler.wants(partition)
-            && let Some((offset, record)) = cursor.read.pop_front()
+            && let Some((offset, record)) = cursor.read.front()
         {
-            match self.assembler.offer(partition, offset, &record) {
-                Ok(()) => {}
+            match self.assembler.offer(partition, *offset, record) {
+                Ok(()) => drop(cursor.read.pop_front()),
                 Err(gap @ DeltaError::NeedSnapshot { .. }) => {
                     let start = self.log.start_offset(deltas(partition))?;
                     if !cursor.step_back(start) {

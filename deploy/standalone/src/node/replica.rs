@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use eddyline_connect::clock::SystemClock;
 use eddyline_connect::deltas::{DeltaReader, Position};
-use eddyline_connect::log::EventLog;
+use eddyline_connect::log::{EventLog, ReadError};
+use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
@@ -28,13 +29,16 @@ use eddyline_serving::state::reindex::Reindexer;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
-use super::bound::BoundPositions;
+use super::bound::{BindingsReader, BoundPositions};
 use super::http_config;
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
 /// Longest wait for deltas without a look at the bindings.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Rest before the log is asked again.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Ready while fewer bound epochs than this are not applied: a second of full load.
 const READY_BEHIND: u64 = 100;
@@ -51,7 +55,7 @@ pub(crate) struct Replica {
 /// What the following thread and the HTTP layer share.
 struct Following {
     state: Arc<ServingState>,
-    bound: Mutex<BoundPositions>,
+    bound: Arc<BoundPositions>,
     /// The epoch to reach before the first readiness.
     head: Epoch,
     has_caught_up: AtomicBool,
@@ -66,11 +70,12 @@ impl Replica {
         let lineage = Lineage::root(config.core.hash());
         let reader = DeltaReader::open(Arc::clone(&log), lineage, Position::default())
             .or_stop(Exit::Failure, || "cannot follow the deltas".into())?;
-        let mut bound = BoundPositions::new(Arc::clone(&log));
-        bound.read_on().or_stop(Exit::Failure, || "reading the bindings".into())?;
+        let mut bindings = BindingsReader::new(Arc::clone(&log));
+        bindings.read_on().or_stop(Exit::Failure, || "reading the bindings".into())?;
+        let bound = bindings.positions();
         let following = Arc::new(Following {
             head: bound.epoch(),
-            bound: Mutex::new(bound),
+            bound,
             state: Arc::clone(&state),
             has_caught_up: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
@@ -79,7 +84,7 @@ impl Replica {
         let run = Arc::clone(&following);
         let thread = std::thread::Builder::new()
             .name("eddyline-follow".into())
-            .spawn(move || run.follow(reader))
+            .spawn(move || run.follow(Follower { reader, bindings, held: None }))
             .or_stop(Exit::Io, || "starting a thread".into())?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;
@@ -143,23 +148,41 @@ impl Replica {
     }
 }
 
+/// What the following thread owns.
+struct Follower {
+    reader: DeltaReader,
+    bindings: BindingsReader,
+    /// Read, and waiting for its binding to be read.
+    held: Option<EpochDeltas>,
+}
+
 impl Following {
-    fn follow(&self, mut reader: DeltaReader) {
+    fn follow(&self, mut follower: Follower) {
         while !self.is_closing.load(Ordering::Acquire) {
-            if let Err(error) = self.step(&mut reader) {
-                tracing::error!(%error, "serving stays at the epoch that it has");
-                *self.failure.lock() = Some(format!("{error:#}"));
-                return;
+            match self.step(&mut follower) {
+                Ok(()) => {}
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(error = format!("{error:#}"), "the log cannot be read now");
+                    std::thread::sleep(RETRY);
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "serving stays at the epoch that it has");
+                    *self.failure.lock() = Some(error);
+                    return;
+                }
             }
         }
     }
 
     /// Applies the next epoch if there is one. Its binding is read first: who waits for a position
     /// must find the epoch of it by then.
-    fn step(&self, reader: &mut DeltaReader) -> anyhow::Result<()> {
-        let epoch = reader.next_epoch(LOOK_EVERY)?;
-        self.bound.lock().read_on()?;
-        if let Some(epoch) = epoch {
+    fn step(&self, follower: &mut Follower) -> anyhow::Result<()> {
+        if follower.held.is_none() {
+            follower.held = follower.reader.next_epoch(LOOK_EVERY)?;
+        }
+        follower.bindings.read_on()?;
+        if let Some(epoch) = follower.held.take() {
             self.state.apply(epoch)?;
         }
         if self.state.progress().epoch >= self.head {
@@ -169,21 +192,28 @@ impl Following {
     }
 }
 
+/// Whether asking the log again may help.
+fn is_passing(error: &anyhow::Error) -> bool {
+    let is_unavailable = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(ReadError::Unavailable { .. }))
+    };
+    error.chain().any(is_unavailable)
+}
+
 impl Operations for Following {
     fn pipeline(&self) -> PipelineReport {
         let progress = self.state.progress();
-        let bound = self.bound.lock();
         PipelineReport {
             counts: progress.counts,
-            bound_epoch: bound.epoch(),
+            bound_epoch: self.bound.epoch(),
             committed_epoch: progress.epoch,
             lineage: progress.lineage,
-            lag: bound.lag_records(),
+            lag: self.bound.lag_records(),
         }
     }
 
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
-        self.bound.lock().epoch_of(partition, offset)
+        self.bound.epoch_of(partition, offset)
     }
 
     fn digest(&self) -> Result<DigestReport, NotAvailable> {
@@ -192,7 +222,7 @@ impl Operations for Following {
 
     fn readiness(&self) -> Vec<Dependency> {
         let applied = self.state.progress().epoch;
-        let behind = self.bound.lock().epoch().0.saturating_sub(applied.0);
+        let behind = self.bound.epoch().0.saturating_sub(applied.0);
         let failure = self.failure.lock().clone();
         let has_caught_up = self.has_caught_up.load(Ordering::Acquire);
         let detail = match &failure {
