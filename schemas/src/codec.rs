@@ -7,11 +7,16 @@
 
 mod binding;
 mod delta;
+mod delta_record;
 mod event;
 mod features;
 
 pub use binding::{InvalidBinding, decode_binding, encode_binding};
 pub use delta::{InvalidDelta, decode_delta, encode_delta};
+pub use delta_record::{
+    EncodedRecord, InvalidDeltaRecord, RECORD_BYTES, RecordHead, decode_delta_record,
+    decode_record_head, encode_partition,
+};
 pub use event::{decode_event, encode_event};
 pub(crate) use event::{draft_of, encode_without_id};
 pub use features::{decode_user_features, encode_user_features};

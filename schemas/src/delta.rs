@@ -5,6 +5,8 @@
 //! by (kind, key), so that equal state changes are equal bytes on any number of workers.
 
 pub mod canonical;
+pub mod placement;
+pub mod record;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -116,6 +118,22 @@ impl Delta {
         }
     }
 
+    /// Name of the kind on the topic, fixed forever.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        match self {
+            Self::Item { .. } => "item",
+            Self::ItemVector { .. } => "item_vector",
+            Self::ItemContext { .. } => "item_context",
+            Self::Popularity { .. } => "popularity",
+            Self::Covisitation { .. } => "covisitation",
+            Self::UserVector { .. } => "user_vector",
+            Self::UserFeatures { .. } => "user_features",
+            Self::UserPreferences { .. } => "user_preferences",
+            Self::Gate { .. } => "gate",
+        }
+    }
+
     /// What the deltas of an epoch are sorted by; no two of an epoch have the same.
     #[must_use]
     pub fn order_key(&self) -> (u8, DeltaKey<'_>) {
@@ -164,7 +182,7 @@ impl PipelineCounts {
 }
 
 /// Everything that one epoch changed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EpochDeltas {
     /// Whose history.
     pub lineage: Lineage,

@@ -14,9 +14,15 @@ pub enum Topic {
     ItemEvents,
     /// Which offsets make up an epoch: one partition, appended to by the sequencer alone.
     Bindings,
+    /// What each epoch changed, for serving replicas: see [`crate::delta::record`].
+    Deltas,
 }
 
 impl Topic {
+    /// All topics, in the order of their names.
+    pub const ALL: [Self; 5] =
+        [Self::Bindings, Self::Deltas, Self::Feedback, Self::ItemEvents, Self::UserEvents];
+
     /// The topics that producers write, in the order of their names.
     pub const INPUTS: [Self; 3] = [Self::Feedback, Self::ItemEvents, Self::UserEvents];
 
@@ -28,15 +34,14 @@ impl Topic {
             Self::Feedback => "feedback",
             Self::ItemEvents => "item_events",
             Self::Bindings => "bindings",
+            Self::Deltas => "deltas.v1",
         }
     }
 
     /// The topic called `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::UserEvents, Self::Feedback, Self::ItemEvents, Self::Bindings]
-            .into_iter()
-            .find(|topic| topic.name() == name)
+        Self::ALL.into_iter().find(|topic| topic.name() == name)
     }
 }
 
@@ -122,9 +127,10 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_order_by_name() {
-        for topic in Topic::INPUTS {
+        for topic in Topic::ALL {
             assert_eq!(Topic::from_name(topic.name()), Some(topic));
         }
+        assert!(Topic::ALL.is_sorted_by_key(|topic| topic.name()));
         assert!(Topic::INPUTS.is_sorted_by_key(|topic| topic.name()));
     }
 }

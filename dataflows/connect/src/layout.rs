@@ -2,7 +2,8 @@
 //!
 //! Fixed when a log is created; a later open may ask for more, never for fewer, because the
 //! partition of a key follows from the count. The `bindings` topic always has exactly one: the
-//! order of its records is the order of epochs.
+//! order of its records is the order of epochs. `deltas.v1` keeps the count it was made with: its
+//! readers look for a row where the count says that it is.
 
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
@@ -10,8 +11,7 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 pub const MAX_PARTITIONS: u32 = 256;
 
 /// All topics of a log, in the order of their names.
-pub(crate) const TOPICS: [Topic; 4] =
-    [Topic::Bindings, Topic::Feedback, Topic::ItemEvents, Topic::UserEvents];
+pub(crate) const TOPICS: [Topic; 5] = Topic::ALL;
 
 /// Partition counts, each from 1 to [`MAX_PARTITIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,11 @@ pub struct LogLayout {
     user_events: u32,
     feedback: u32,
     item_events: u32,
+    deltas: u32,
 }
+
+/// Partitions of `deltas.v1`, unless asked otherwise.
+const DELTAS: u32 = 4;
 
 /// A count that no topic can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,21 +37,29 @@ pub struct InvalidLayout {
 
 impl Default for LogLayout {
     fn default() -> Self {
-        Self { user_events: 4, feedback: 2, item_events: 1 }
+        Self { user_events: 4, feedback: 2, item_events: 1, deltas: DELTAS }
     }
 }
 
 impl LogLayout {
     /// Checks the counts.
     pub fn new(user_events: u32, feedback: u32, item_events: u32) -> Result<Self, InvalidLayout> {
-        let layout = Self { user_events, feedback, item_events };
-        for topic in Topic::INPUTS {
-            let count = layout.partitions(topic);
+        Self { user_events, feedback, item_events, deltas: DELTAS }.checked()
+    }
+
+    /// The same with so many partitions of `deltas.v1`.
+    pub fn with_deltas(self, deltas: u32) -> Result<Self, InvalidLayout> {
+        Self { deltas, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self, InvalidLayout> {
+        for topic in TOPICS {
+            let count = self.partitions(topic);
             if !(1..=MAX_PARTITIONS).contains(&count) {
                 return Err(InvalidLayout { topic, count });
             }
         }
-        Ok(layout)
+        Ok(self)
     }
 
     /// Number of partitions of `topic`.
@@ -58,6 +70,7 @@ impl LogLayout {
             Topic::Feedback => self.feedback,
             Topic::ItemEvents => self.item_events,
             Topic::Bindings => 1,
+            Topic::Deltas => self.deltas,
         }
     }
 
@@ -100,13 +113,17 @@ mod tests {
         check((256, 256, 256), Ok(()));
         check((0, 1, 1), Err((Topic::UserEvents, 0)));
         check((1, 257, 1), Err((Topic::Feedback, 257)));
+        let none = LogLayout::default().with_deltas(0).map_err(|e| (e.topic, e.count));
+        assert_eq!(none, Err((Topic::Deltas, 0)));
+        let eight = LogLayout::default().with_deltas(8).expect("a count in range");
+        assert_eq!(eight.partitions(Topic::Deltas), 8);
     }
 
     #[test]
     fn all_is_ordered_and_index_finds_the_place() {
         let layout = LogLayout::default();
         let all: Vec<TopicPartition> = layout.all().collect();
-        assert_eq!(all.len(), 8);
+        assert_eq!(all.len(), 12);
         assert!(all.is_sorted());
         for (at, partition) in all.into_iter().enumerate() {
             assert_eq!(layout.index(partition), Some(at));

@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod conformance;
+pub mod deltas;
 pub mod embedded;
 pub mod features;
 pub mod layout;

@@ -4,6 +4,8 @@
 //! in a temporary folder inside the data folder, so that it is on the same disk as real data.
 
 mod baseline;
+#[cfg(test)]
+mod delta_sizes;
 mod factors;
 pub(crate) mod freshness;
 mod ingest;

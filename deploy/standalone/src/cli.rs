@@ -10,6 +10,7 @@ use crate::demo::DemoArgs;
 use crate::digest::DigestArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::ingest::IngestArgs;
+use crate::roles::{DataflowArgs, RoleArgs};
 use crate::up::UpArgs;
 
 /// A real-time recommender that learns from the stream itself.
@@ -56,6 +57,15 @@ pub(crate) enum Verb {
   eddyline up --data /srv/shop --listen 127.0.0.1:9000 --workers 2
   EDDYLINE__SERVER__API_KEY_FILE=key.txt eddyline up --listen 0.0.0.0:8080")]
     Up(UpArgs),
+    /// Run the dataflow of a fleet: fold the shared log and publish what each epoch changed
+    #[command(after_long_help = "Examples:
+  eddyline dataflow --log-url kafka://broker:9092 --listen 127.0.0.1:9001 --workers 2")]
+    Dataflow(DataflowArgs),
+    /// Run a serving replica of a fleet: take events, follow the dataflow, answer
+    #[command(after_long_help = "Examples:
+  eddyline serve --log-url kafka://broker:9092 --listen 127.0.0.1:9002
+  curl localhost:9002/readyz")]
+    Serve(RoleArgs),
     /// Run everything in one process and stream a simulated shop through it
     #[command(after_long_help = "Examples:
   eddyline demo
@@ -148,6 +158,8 @@ mod tests {
         let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.verb);
         let ok = |line: &str| assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         ok("eddyline up --data d --listen 127.0.0.1:0 --workers 2 --insecure --set core.seed=2");
+        ok("eddyline dataflow --log-url kafka://b:9092 --workers 2 --listen 127.0.0.1:0");
+        ok("eddyline serve --log-url kafka://b:9092 --data d --insecure");
         ok("eddyline demo --rate 100");
         ok("eddyline ingest a.csv b.csv --map user_id=1 --items i.csv --items-map item_id=1");
         ok("eddyline ingest --dataset ml-100k --path d --dry-run");

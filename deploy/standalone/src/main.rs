@@ -17,6 +17,7 @@ mod exit;
 mod ingest;
 mod node;
 mod output;
+mod roles;
 mod server_file;
 mod source;
 mod up;
@@ -45,6 +46,8 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Outcome {
     match &cli.verb {
         Verb::Up(args) => up::run(args, &cli.config),
+        Verb::Dataflow(args) => roles::run_dataflow(args, &cli.config),
+        Verb::Serve(args) => roles::run_serve(args, &cli.config),
         Verb::Demo(args) => demo::run(args, &cli.config),
         Verb::Ingest(args) => ingest::run(args),
         Verb::Evaluate(args) => evaluate::run(args, &cli.config),

@@ -1,4 +1,5 @@
-//! The composition root: log, dataflow and serving in one process.
+//! The composition root: log, dataflow and serving in one process ([`Node`]), or in two that share
+//! a log ([`Publishing`], [`Replica`]).
 //!
 //! ```text
 //! producers → door → log → engine (epochs, folds, learning) → deltas → serving state → answers
@@ -7,7 +8,12 @@
 //! the outside in, so that nothing that was acknowledged is lost. While it runs, `digest.json` is
 //! absent; a clean close leaves it with the digest of the last epoch.
 
+mod bound;
 mod dataflow;
+mod publishing;
+mod replica;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -30,6 +36,9 @@ use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::server_file;
 use dataflow::Dataflow;
+
+pub(crate) use publishing::Publishing;
+pub(crate) use replica::Replica;
 
 /// How long a close waits for acknowledged events to become state.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -60,13 +69,8 @@ impl Node {
         let log = open_event_log(&config)?;
         forget_digest(&config.data_dir)?;
         let state = Arc::new(ServingState::new(config.serving.clone()));
-        let engine = EngineConfig {
-            core: config.core.clone(),
-            workers: config.dataflow.workers,
-            epoch: config.dataflow.epoch,
-        };
         let dataflow = Dataflow::start(
-            engine,
+            engine_config(&config),
             Arc::clone(&log),
             Arc::clone(&state),
             config.ready_lag_records,
@@ -131,19 +135,12 @@ impl Node {
         demo: Option<DemoInfo>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Outcome {
-        let server = &self.config.server;
-        let http = HttpConfig {
-            access: access(&self.config),
-            budget: server.request_budget,
-            grace: server.grace,
-            ..HttpConfig::default()
-        };
         let app = AppState {
             recommender: Recommender::new(Arc::clone(&self.state)),
             door: Arc::clone(&self.door),
             operations: Arc::clone(&self.dataflow) as _,
             metrics: Arc::new(Metrics::default()),
-            config: http,
+            config: http_config(&self.config),
             demo,
         };
         serve(listener, app, shutdown).await.or_stop(Exit::Io, || "serving HTTP".into())
@@ -161,6 +158,23 @@ impl Node {
             self.dataflow.shutdown().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
         note_digest(&self.config.data_dir, &digest)?;
         Ok(digest)
+    }
+}
+
+fn http_config(config: &Config) -> HttpConfig {
+    HttpConfig {
+        access: access(config),
+        budget: config.server.request_budget,
+        grace: config.server.grace,
+        ..HttpConfig::default()
+    }
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    EngineConfig {
+        core: config.core.clone(),
+        workers: config.dataflow.workers,
+        epoch: config.dataflow.epoch,
     }
 }
 

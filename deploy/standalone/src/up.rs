@@ -99,7 +99,8 @@ fn close(node: Node, data_dir: &Path) -> Outcome {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Outcome<TcpListener> {
+/// Takes the address, or says that it is taken.
+pub(crate) async fn listen(address: SocketAddr) -> Outcome<TcpListener> {
     TcpListener::bind(address)
         .await
         .or_stop(Exit::Unavailable, || format!("cannot listen on {address}"))

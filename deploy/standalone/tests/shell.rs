@@ -68,6 +68,17 @@ fn each_failure_has_its_exit_code() {
     check(&["version"], 0);
 }
 
+#[test]
+fn roles_ask_for_a_log_that_processes_share() {
+    let folder = folder();
+    for verb in [&["serve"][..], &["dataflow"], &["serve", "--log-url", "memory:"]] {
+        let (code, stdout, stderr) = run(folder.path(), verb);
+        assert_eq!((code, stdout.as_str()), (78, ""), "{verb:?}: {stderr}");
+        assert!(stderr.contains("is a log of one process"), "{stderr}");
+        assert!(stderr.contains("kafka://") && stderr.contains("eddyline up"), "{stderr}");
+    }
+}
+
 /// A running `up`, killed when a test fails.
 struct Up {
     child: Child,

@@ -59,7 +59,7 @@ pub fn decode_delta(bytes: &[u8]) -> Result<Delta, InvalidDelta> {
     from_wire(required(message.kind, "kind")?)
 }
 
-fn to_wire(delta: &Delta) -> Kind {
+pub(super) fn to_wire(delta: &Delta) -> Kind {
     match delta {
         Delta::Item { item, id, document, first_seen, deleted } => Kind::Item(wire::Item {
             item: item.0,
@@ -94,7 +94,7 @@ fn to_wire(delta: &Delta) -> Kind {
     }
 }
 
-fn from_wire(kind: Kind) -> Result<Delta, InvalidDelta> {
+pub(super) fn from_wire(kind: Kind) -> Result<Delta, InvalidDelta> {
     Ok(match kind {
         Kind::Item(message) => item_row(message)?,
         Kind::ItemVector(message) => {

@@ -35,9 +35,10 @@ pub(super) fn features_to_wire(features: &UserFeatures) -> wire::UserFeatures {
         recent_searches: features.recent_searches.clone(),
         session: features.session.as_ref().map(session_to_wire),
         demographics: features.demographics.clone(),
-        price_range: features
-            .price_range
-            .map(|(least, greatest)| wire::PriceRange { least, greatest }),
+        price_range: features.price_range.map(|(least, greatest)| wire::PriceRange {
+            least: Some(least),
+            greatest: Some(greatest),
+        }),
         last_updated_ms: features.last_updated.0,
         expires_at_ms: features.expires_at.0,
     }
@@ -56,7 +57,7 @@ pub(super) fn features_from_wire(
         recent_searches: message.recent_searches,
         session: message.session.map(session_from_wire).transpose()?,
         demographics,
-        price_range: message.price_range.map(|range| (range.least, range.greatest)),
+        price_range: message.price_range.map(|range| (range.least(), range.greatest())),
         last_updated: TimestampMs(message.last_updated_ms),
         expires_at: TimestampMs(message.expires_at_ms),
     })
@@ -106,7 +107,7 @@ pub(super) fn preferences_from_wire(message: wire::UserPreferences) -> UserPrefe
 }
 
 fn sum_to_wire(sum: DecayedSum) -> wire::DecayedSum {
-    wire::DecayedSum { mantissa: sum.mantissa, exponent: sum.exponent }
+    wire::DecayedSum { mantissa: Some(sum.mantissa), exponent: sum.exponent }
 }
 
 fn sum_from_wire(
@@ -114,7 +115,7 @@ fn sum_from_wire(
     field: &'static str,
 ) -> Result<DecayedSum, InvalidDelta> {
     let sum = required(sum, field)?;
-    Ok(DecayedSum { mantissa: sum.mantissa, exponent: sum.exponent })
+    Ok(DecayedSum { mantissa: sum.mantissa(), exponent: sum.exponent })
 }
 
 pub(super) fn popularity_to_wire(item: ItemRef, of: &ItemPopularity) -> wire::Popularity {
@@ -141,7 +142,7 @@ pub(super) fn covisitation_to_wire(item: ItemRef, list: &CovisitationList) -> wi
         item: item.0,
         neighbours: list.neighbours.iter().map(|(item, _)| item.0).collect(),
         weights: list.neighbours.iter().map(|(_, weight)| *weight).collect(),
-        total: list.total,
+        total: Some(list.total),
         exponent: list.exponent,
     }
 }
@@ -155,7 +156,7 @@ pub(super) fn covisitation_from_wire(
     let pairs = refs(&message.neighbours).into_iter().zip(message.weights.iter().copied());
     Ok(CovisitationList {
         neighbours: pairs.collect(),
-        total: message.total,
+        total: message.total(),
         exponent: message.exponent,
     })
 }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use eddyline_schemas::binding::{BindingFold, BindingRecord, chain_hash};
 use eddyline_schemas::codec::{
-    decode_binding, decode_delta, decode_event, encode_binding, encode_delta, encode_event,
+    decode_binding, decode_delta, decode_delta_record, decode_event, encode_binding, encode_delta,
+    encode_event, encode_partition,
 };
-use eddyline_schemas::delta::Delta;
 use eddyline_schemas::delta::canonical::write_canonical;
+use eddyline_schemas::delta::record::DeltaContent;
+use eddyline_schemas::delta::{Delta, EpochDeltas};
 use eddyline_schemas::lineage::{Epoch, Lineage, config_hash};
 use eddyline_schemas::record::{CONTENT_TYPE, Digest, PROTOBUF, RangeDigest, Record};
 
@@ -126,6 +128,49 @@ fn old_bytes_of_deltas_can_be_read() {
         let read = decode_delta(&unhex(line[2])).expect("version 1 can be read");
         assert_eq!((line[0], read), (name, delta));
     }
+}
+
+/// A full epoch and an empty one, in two partitions.
+fn records_of(epoch: &EpochDeltas) -> Vec<(String, Vec<u8>, Vec<u8>)> {
+    let mut records = Vec::new();
+    for (partition, rows) in (0..).zip(epoch.by_partition(2)) {
+        for record in encode_partition(epoch, (partition, 2), &rows) {
+            let name = format!("epoch {} partition {partition}", epoch.epoch);
+            records.push((name, record.key.to_vec(), record.value.to_vec()));
+        }
+    }
+    records
+}
+
+#[test]
+fn delta_records() {
+    let line = |(name, key, value): (String, Vec<u8>, Vec<u8>)| {
+        let key = String::from_utf8(key).expect("keys are ASCII");
+        format!("{name}\t{key}\t{}", hex(&value))
+    };
+    let epochs = samples::epochs();
+    let lines: Vec<String> = epochs.iter().flat_map(records_of).map(line).collect();
+    hold("delta_records.golden", &lines);
+}
+
+#[test]
+fn old_bytes_of_delta_records_can_be_read() {
+    let golden = include_str!("../../golden/v1/delta_records.golden");
+    let epochs = samples::epochs();
+    let (mut rows, mut closes) = (Vec::new(), Vec::new());
+    for line in lines_of(golden) {
+        let read = decode_delta_record(line[1].as_bytes(), &unhex(line[2]));
+        match read.expect("version 1 can be read").content {
+            DeltaContent::Rows { rows: some, .. } => rows.extend(some),
+            DeltaContent::Close(close) => closes.push(close),
+        }
+    }
+    rows.sort_by(Delta::cmp_key);
+    assert_eq!(rows, epochs[0].deltas);
+    assert_eq!(closes.len(), 4, "two epochs in two partitions");
+    let facts = closes[0].facts.expect("partition 0 has them");
+    assert_eq!((facts.chain, facts.counts), (epochs[0].chain, epochs[0].counts));
+    assert!(epochs[0].follows(Digest::default()) && epochs[1].follows(epochs[0].chain));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod arbitrary;
 mod binding_fold;
 mod cases;
 mod decoder;
+mod delta_records;
 mod golden;
 mod json_schema;
 mod requests;

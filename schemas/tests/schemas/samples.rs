@@ -6,13 +6,14 @@ use eddyline_schemas::binding::{
     Binding, BindingRecord, BoundRange, Control, ControlAction, Fence, Term, WriterId, chain_hash,
 };
 use eddyline_schemas::codec::encode_binding;
-use eddyline_schemas::delta::Delta;
+use eddyline_schemas::delta::placement::chain_after;
+use eddyline_schemas::delta::{Delta, EpochDeltas, PipelineCounts};
 use eddyline_schemas::features::{
     CovisitationList, DecayedSum, ItemPopularity, SessionContext, UserFeatures, UserPreferences,
 };
 use eddyline_schemas::id::{IdHash, ItemId, ItemRef, SessionId, UserId};
 use eddyline_schemas::item::ItemDocument;
-use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::{Digest, Offset};
 use eddyline_schemas::time::TimestampMs;
 use eddyline_schemas::topic::{Topic, TopicPartition};
@@ -164,6 +165,23 @@ pub(crate) fn deltas() -> Vec<(&'static str, Delta)> {
         ("user preferences", Delta::UserPreferences { user, preferences }),
         ("gate", Delta::Gate { values: Arc::from([0.25, 0.75]) }),
     ]
+}
+
+/// Epoch 41 with one delta of each kind, and an idle one behind it.
+pub(crate) fn epochs() -> [EpochDeltas; 2] {
+    let full = deltas().into_iter().map(|(_, delta)| delta).collect();
+    let full = epoch(41, Digest::default(), full);
+    let idle = epoch(42, full.chain, Vec::new());
+    [full, idle]
+}
+
+fn epoch(number: u64, previous: Digest, deltas: Vec<Delta>) -> EpochDeltas {
+    let (epoch, logical_time) = (Epoch(number), TimestampMs(1_772_366_400_000));
+    let chain = chain_after(previous, epoch, logical_time, &deltas);
+    let counts =
+        PipelineCounts { accepted: 300, applied: 250, duplicate: 20, late: 19, dead_letter: 11 };
+    let lineage = Lineage::root(Digest::of(b"sample"));
+    EpochDeltas { lineage, epoch, logical_time, deltas, chain, counts }
 }
 
 fn anonymous() -> UserId {

@@ -19,6 +19,7 @@ pub mod operations;
 mod pages;
 mod path;
 mod pipeline;
+mod probes;
 pub mod problem;
 mod query;
 mod recommendations;
@@ -41,6 +42,7 @@ use crate::recommend::Recommender;
 
 pub use guard::{Access, HashedKey};
 pub use operations::Operations;
+pub use probes::serve_probes;
 pub use server::serve;
 
 use compute::Compute;

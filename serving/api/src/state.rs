@@ -12,6 +12,7 @@ pub mod items;
 pub mod labels;
 pub mod prepare;
 pub mod reindex;
+pub mod restore;
 pub mod standing;
 pub mod tables;
 

@@ -120,6 +120,16 @@ pub enum OpenError {
         /// What was asked for.
         asked: u32,
     },
+    /// Readers look for a key by the count: open it with the one it has.
+    #[error("topic {topic} was made with {stored} partitions and keeps them, not {asked}")]
+    FixedPartitions {
+        /// Whose partitions.
+        topic: Topic,
+        /// What the log has.
+        stored: u32,
+        /// What was asked for.
+        asked: u32,
+    },
     /// What was written cannot be read back: a person is needed.
     #[error("the log in {} is damaged: {what}", folder.display())]
     Damaged {

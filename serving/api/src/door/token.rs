@@ -94,6 +94,7 @@ fn topic_byte(topic: Topic) -> u8 {
         Topic::Feedback => 1,
         Topic::ItemEvents => 2,
         Topic::Bindings => 3,
+        Topic::Deltas => 4,
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::http::Shared;
 use crate::http::operations::Dependency;
+use crate::http::probes::pipeline_gauges;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::request_id::RequestId;
@@ -45,21 +46,11 @@ fn door(shared: &Shared) -> Dependency {
 
 /// Prometheus text.
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let pipeline = shared.app.operations.pipeline();
     let progress = shared.app.recommender.state().progress();
-    let counts = pipeline.counts;
-    let text = shared.app.metrics.render(&[
-        (Gauge::SourceLag, pipeline.lag),
-        (Gauge::BoundEpoch, pipeline.bound_epoch.0),
-        (Gauge::CommittedEpoch, pipeline.committed_epoch.0),
-        (Gauge::ServingEpoch, progress.epoch.0),
-        (Gauge::PipelineAccepted, counts.accepted),
-        (Gauge::PipelineApplied, counts.applied),
-        (Gauge::PipelineDuplicate, counts.duplicate),
-        (Gauge::PipelineLate, counts.late),
-        (Gauge::PipelineDeadLetter, counts.dead_letter),
-        (Gauge::IndexItems, progress.items as u64),
-    ]);
+    let mut gauges = pipeline_gauges(&*shared.app.operations).to_vec();
+    gauges.push((Gauge::ServingEpoch, progress.epoch.0));
+    gauges.push((Gauge::IndexItems, progress.items as u64));
+    let text = shared.app.metrics.render(&gauges);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -26,6 +26,8 @@ const SESSION: f32 = 1.5;
 pub struct Profile {
     /// Ascending by label.
     strengths: Vec<(LabelId, LabelKind, f32)>,
+    /// From strong to weak, ties by kind and text: numbers depend on which item came first.
+    ranked: Vec<LabelId>,
     session: Option<LabelId>,
 }
 
@@ -59,7 +61,12 @@ impl ProfileBuilder {
             let kind = labels.get(*label).kind;
             (*label, kind, count / greatest[kind as usize])
         });
-        Profile { strengths: scaled.collect(), session: self.session }
+        let strengths: Vec<(LabelId, LabelKind, f32)> = scaled.collect();
+        let mut ranked = strengths.clone();
+        let name = |label: LabelId| (labels.get(label).kind, &*labels.get(label).text);
+        ranked.sort_by(|a, b| b.2.total_cmp(&a.2).then_with(|| name(a.0).cmp(&name(b.0))));
+        let ranked = ranked.into_iter().map(|(label, _, _)| label).collect();
+        Profile { strengths, ranked, session: self.session }
     }
 }
 
@@ -80,10 +87,7 @@ impl Profile {
     /// Labels from strong to weak, the visit's category first.
     #[must_use]
     pub fn strongest(&self) -> Vec<LabelId> {
-        let mut sorted = self.strengths.clone();
-        sorted.sort_by(|a, b| b.2.total_cmp(&a.2).then(a.0.cmp(&b.0)));
-        let others =
-            sorted.iter().map(|(label, _, _)| *label).filter(|id| Some(*id) != self.session);
+        let others = self.ranked.iter().copied().filter(|id| Some(*id) != self.session);
         self.session.into_iter().chain(others).collect()
     }
 

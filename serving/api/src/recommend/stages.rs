@@ -22,6 +22,7 @@ const CONTENT: usize = 150;
 const CONTENT_LABELS: usize = 12;
 /// Of each popularity list.
 const POPULAR: usize = 150;
+const _: () = assert!(POPULAR <= crate::state::standing::ALWAYS, "lists may be no longer");
 /// New arrivals.
 const NEW: usize = 50;
 /// Newest items looked at to find those; bounds the time that a strict filter takes.

@@ -53,6 +53,9 @@ pub struct TopList {
 
 /// Items of one list.
 pub const CAPACITY: usize = 256;
+/// So many of the greatest are always listed, whatever was deleted: who takes no more gets the
+/// same from a state that saw the deletions and from one that was restored behind them.
+pub const ALWAYS: usize = 192;
 
 impl TopList {
     /// Moves `slot` from its `old` key to its `new` one.
@@ -77,7 +80,7 @@ impl TopList {
     /// Whether deletions have left the list so short that items outside should be looked for.
     #[must_use]
     pub fn needs_refill(&self) -> bool {
-        self.outside.is_some() && self.entries.len() < CAPACITY / 2
+        self.outside.is_some() && self.entries.len() < ALWAYS
     }
 
     /// Makes the list anew from all items that belong to it.

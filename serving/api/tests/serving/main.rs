@@ -1,6 +1,7 @@
 //! The serving state and the recommender over a small shop, made of deltas by hand.
 
 mod answers;
+mod bootstrap;
 mod laws;
 mod shop;
 mod speed;

@@ -88,6 +88,12 @@ impl Shop {
     /// The same under another configuration.
     pub(crate) fn open_with(&self, config: ServingConfig) -> ServingState {
         let state = ServingState::new(config);
+        state.apply(self.first()).expect("the shop's first epoch is sound");
+        state
+    }
+
+    /// Epoch 1, which makes all items.
+    pub(crate) fn first(&self) -> EpochDeltas {
         let all: Vec<u32> = (0..self.items).collect();
         let mut deltas: Vec<Delta> = all.iter().map(|k| catalogue(*k)).collect();
         for k in all {
@@ -95,8 +101,7 @@ impl Shop {
             deltas.push(popularity(k, self.items - k));
             deltas.push(self.followers(k));
         }
-        state.apply(epoch(1, deltas)).expect("the shop's first epoch is sound");
-        state
+        epoch(1, deltas)
     }
 
     /// A row along the axis of a category.
@@ -110,7 +115,11 @@ impl Shop {
 
     /// v and c of an item.
     pub(crate) fn rows(&self, k: u32) -> [Delta; 2] {
-        let category = k % CATEGORIES.len() as u32;
+        self.rows_of(k, k % CATEGORIES.len() as u32)
+    }
+
+    /// v and c of an item, along the axis of a category.
+    pub(crate) fn rows_of(&self, k: u32, category: u32) -> [Delta; 2] {
         [
             Delta::ItemVector { item: item(k), vector: self.row(category, 2 * k) },
             Delta::ItemContext { item: item(k), context: self.row(category, 2 * k + 1) },

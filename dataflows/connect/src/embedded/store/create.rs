@@ -126,12 +126,26 @@ fn grow(database: &Database, folder: &Path, layout: LogLayout) -> Result<TopicId
     let mut ids = TopicIds::default();
     for (topic, id) in TOPICS.into_iter().zip(&mut ids) {
         let value = meta.get(topic.name()).map_err(failed)?;
-        let mut known = value.as_deref().and_then(TopicMeta::decode).ok_or_else(|| {
-            let what = format!("nothing is known of topic {topic}");
-            OpenError::Damaged { folder: folder.to_path_buf(), what, source: None }
-        })?;
+        let mut known = match value.as_deref().map(TopicMeta::decode) {
+            Some(Some(known)) => known,
+            // Logs made before there was such a topic.
+            None if topic == Topic::Deltas => {
+                TopicMeta { id: crate::random::bytes(), partitions: 0 }
+            }
+            None | Some(None) => {
+                let what = format!("nothing is known of topic {topic}");
+                return Err(OpenError::Damaged {
+                    folder: folder.to_path_buf(),
+                    what,
+                    source: None,
+                });
+            }
+        };
         *id = known.id;
-        let asked = layout.partitions(topic);
+        let (asked, stored) = (layout.partitions(topic), known.partitions);
+        if topic == Topic::Deltas && stored > 0 && asked != stored {
+            return Err(OpenError::FixedPartitions { topic, stored, asked });
+        }
         if asked < known.partitions {
             return Err(OpenError::FewerPartitions { topic, stored: known.partitions, asked });
         }
@@ -186,5 +200,50 @@ impl TopicMeta {
         let (id, partitions) = bytes.split_first_chunk::<16>()?;
         let partitions = u32::from_le_bytes(partitions.try_into().ok()?);
         Some(Self { id: *id, partitions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(folder: &Path, layout: LogLayout) -> Result<(Database, TopicIds), OpenError> {
+        open_or_create(folder, layout)
+    }
+
+    fn id_of(ids: &TopicIds, topic: Topic) -> [u8; 16] {
+        let at = TOPICS.iter().position(|known| *known == topic);
+        ids[at.expect("TOPICS has all topics")]
+    }
+
+    /// Such logs were made before there was the topic.
+    #[test]
+    fn a_log_without_the_topic_of_deltas_gets_it_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = LogLayout::default();
+        let (database, before) = open(folder.path(), layout).expect("a new log");
+        for partition in 0..layout.partitions(Topic::Deltas) {
+            let name = TopicPartition { topic: Topic::Deltas, partition };
+            let unknown = keyspace(&database, name).expect("it is there");
+            database.delete_keyspace(unknown).expect("it can be deleted");
+        }
+        meta(&database).and_then(|meta| meta.remove(Topic::Deltas.name())).expect("removed");
+        drop(database);
+        let (database, after) = open(folder.path(), layout).expect("an older log");
+        for topic in TOPICS {
+            assert_eq!(id_of(&before, topic) == id_of(&after, topic), topic != Topic::Deltas);
+        }
+        drop(database);
+        let (database, again) = open(folder.path(), layout).expect("it has the topic now");
+        assert_eq!(again, after);
+        drop(database);
+        let more = layout.with_deltas(5).expect("a count in range");
+        let refused = open(folder.path(), more).map(|_| ()).expect_err("P is fixed").to_string();
+        assert!(refused.contains("deltas.v1 was made with 4 partitions and keeps them, not 5"));
+        let dropped = meta(&open(folder.path(), layout).expect("as it was").0)
+            .and_then(|meta| meta.remove(Topic::Feedback.name()));
+        dropped.expect("removed");
+        let refused = open(folder.path(), layout).map(|_| ()).expect_err("damaged").to_string();
+        assert!(refused.contains("nothing is known of topic feedback"), "{refused}");
     }
 }
