@@ -18,8 +18,10 @@
 //! partition the records of a lineage are whole epochs in order, but for repeats: of a writer that
 //! started again, and of one that should be dead. Repeats are equal row by row.
 //!
-//! Why runs: a vector of 128 numbers is 512 bytes, and one epoch of 1,024 events changes thousands.
-//! A record for each would cost brokers and clients more per record than per byte.
+//! Why runs: an event of the benchmark's stream (epochs of 1,024, 128 numbers a vector, P = 4)
+//! changes 7.8 rows, 3,065 bytes of which nine tenths are vectors. In runs that is 0.07 records; one
+//! by one it would be 7.8 records and 3,595 bytes, and 390,000 records/s at 50,000 events/s, which
+//! costs brokers and clients more than the bytes do.
 
 use super::{Delta, PipelineCounts};
 use crate::lineage::{Epoch, Lineage};
