@@ -179,12 +179,12 @@ struct Rows {
 impl Rows {
     fn new(epoch: u64) -> Self {
         let row = |n: u64| {
-            let left = n % 3 != 0;
+            let left = !n.is_multiple_of(3);
             UserRow {
                 user: user(&format!("u{n}")),
                 epoch: Epoch(1 + n % epoch),
                 features: features(n).filter(|_| left),
-                preferences: preferences("shoes").filter(|_| left && n % 2 == 0),
+                preferences: preferences("shoes").filter(|_| left && n.is_multiple_of(2)),
                 vector: vector(n as f32).filter(|_| left),
             }
         };

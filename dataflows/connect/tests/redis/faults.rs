@@ -115,30 +115,28 @@ fn reads_end_within_their_budget_and_heal() {
     refill(store.as_ref(), &history.at(0)).expect("filled");
     apply(store.as_ref(), &history, 1).expect("applied");
     server.signal("STOP");
-    let (mut slowest, mut refused, since) = (Duration::ZERO, 0, Instant::now());
-    let mut took = Vec::new();
+    let (mut refused, mut timed_out, since) = (0, Vec::new(), Instant::now());
     while since.elapsed() < Duration::from_secs(3) {
         let began = Instant::now();
         match store.get(&history.users[0]) {
             Err(FeatureStoreError::BreakerOpen) => refused += 1,
-            Err(FeatureStoreError::Unavailable(_)) => {}
+            Err(FeatureStoreError::Unavailable(_)) => timed_out.push(began.elapsed()),
             other => panic!("a stopped server answered: {other:?}"),
         }
-        slowest = slowest.max(began.elapsed());
-        took.push(began.elapsed());
         std::thread::sleep(Duration::from_micros(500));
     }
     server.signal("CONT");
-    took.sort();
-    let late = took.iter().filter(|time| **time > Duration::from_millis(25)).count();
+    timed_out.sort();
+    let (median, slowest) = (timed_out[timed_out.len() / 2], timed_out[timed_out.len() - 1]);
     println!(
-        "server stopped: {} reads, {refused} refused at once, slowest {slowest:?}, p99 {:?}",
-        took.len(),
-        took[took.len() * 99 / 100],
+        "server stopped for 3 s: {} reads timed out, median {median:?}, slowest {slowest:?}; \
+         {refused} refused at once",
+        timed_out.len(),
     );
-    // Two cores are shared with other work, so one or two may be preempted.
-    assert!(late <= 2, "{late} reads of {} took longer than 25 ms, {slowest:?}", took.len());
-    assert!(refused > took.len() * 9 / 10, "the breaker is open most of the time");
+    // Timers tick in 4 ms; a machine under load may stall one read, not half of them.
+    assert!(median <= Duration::from_millis(28), "{timed_out:?}");
+    assert!(slowest <= Duration::from_millis(500), "{timed_out:?}");
+    assert!(refused > 10 * timed_out.len(), "the breaker is open most of the time");
     assert!(store.counters()[3] >= 1, "openings are counted");
     until("the breaker closes", || store.get(&history.users[0]).is_ok());
     assert!(!store.breaker_is_open());

@@ -34,14 +34,14 @@ impl History {
     /// What `epoch` does to `user`: `None` nothing, else a draw.
     fn draw(user: &UserId, epoch: u64) -> Option<u8> {
         let draw = IdHash::of(&format!("{user} {epoch}")).0;
-        (draw[0] % 3 == 0 && epoch > 0).then_some(draw[1])
+        (draw[0].is_multiple_of(3) && epoch > 0).then_some(draw[1])
     }
 
     /// The row of `user` at `epoch`, if anything ever changed it.
     pub(crate) fn row(user: &UserId, epoch: u64) -> Option<UserRow> {
         let last = (1..=epoch).rev().find(|at| Self::draw(user, *at).is_some())?;
         let draw = Self::draw(user, last)?;
-        let erased = draw % 7 == 0;
+        let erased = draw.is_multiple_of(7);
         let features = UserFeatures { history_length: last, ..UserFeatures::default() };
         let preferences =
             UserPreferences { categories: vec![(Arc::from("c"), last as i64)], brands: Vec::new() };
@@ -49,7 +49,7 @@ impl History {
             user: user.clone(),
             epoch: Epoch(last),
             features: (!erased).then(|| Arc::new(features)),
-            preferences: (!erased && draw % 2 == 0).then(|| Arc::new(preferences)),
+            preferences: (!erased && draw.is_multiple_of(2)).then(|| Arc::new(preferences)),
             vector: (!erased).then(|| Arc::from(vec![last as f32; 4])),
         })
     }

@@ -93,12 +93,12 @@ mod tests {
         assert_eq!(name, format!("{}/user_embedding:{{u42}}", "ab".repeat(32)));
     }
 
-    /// The first and the greatest tag are fixed: a change would forget every watermark.
+    /// The tags are fixed: a change would forget every watermark.
     #[test]
     fn every_slot_has_a_tag() {
         for (slot, tag) in (0..).zip(TAGS.iter()) {
             assert_eq!(redis_slot(tag.to_string().as_bytes()), StoreShard(slot));
         }
-        assert_eq!(Keys::new("", None).watermark(StoreShard(12_739)), "watermark:{PINNED}");
+        assert_eq!(Keys::new("", None).watermark(StoreShard(12_739)), "watermark:{26349}");
     }
 }
