@@ -104,7 +104,9 @@ impl<'a> Pass<'a> {
 
     fn wants(&self, user: &UserId, epoch: Epoch) -> bool {
         let shard = self.placement().shard(user);
-        shard <= self.last() && self.marks.of(shard) < Some(epoch)
+        // Shards before the first were served by an earlier pass.
+        let served = (self.behind[0]..=self.last()).contains(&shard);
+        served && self.marks.of(shard) < Some(epoch)
     }
 
     fn placement(&self) -> Placement {
@@ -140,5 +142,55 @@ impl<'a> Pass<'a> {
         let mut rows = rows.unwrap_or_default();
         rows.sort_by(|a, b| (a.epoch, a.user.as_str()).cmp(&(b.epoch, b.user.as_str())));
         ShardRefill { shard, from: self.marks.of(shard), rows }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::EmbeddedFeatureStore;
+    use eddyline_schemas::record::Digest;
+
+    struct Rows(Vec<UserRow>);
+
+    impl UserRows for Rows {
+        fn lineage(&self) -> Lineage {
+            Lineage::root(Digest::of(b"rows"))
+        }
+
+        fn epoch(&self) -> Epoch {
+            Epoch(9)
+        }
+
+        fn rows<'a>(
+            &'a self,
+            shard: u8,
+            wanted: &'a dyn Fn(&UserId, Epoch) -> bool,
+        ) -> Box<dyn Iterator<Item = UserRow> + 'a> {
+            let of_shard = self.0.iter().filter(move |row| row.user.hash().shard() == shard);
+            Box::new(of_shard.filter(|row| wanted(&row.user, row.epoch)).cloned())
+        }
+    }
+
+    #[test]
+    fn many_passes_bring_what_one_brings() {
+        let row = |n: u64| UserRow {
+            user: UserId::new(&format!("u{n}")).expect("a valid id"),
+            epoch: Epoch(1 + n % 9),
+            features: None,
+            preferences: None,
+            vector: Some([n as f32].into()),
+        };
+        let rows = Rows((0..300).map(row).collect());
+        for (max_rows, passes) in [(1_000, 1..=1), (50, 6..=40), (1, 40..=256)] {
+            let store = EmbeddedFeatureStore::new();
+            let report = refill_bounded(&store, &rows, max_rows).expect("memory does not fail");
+            assert_eq!((report.shards, report.rows), (SHARDS, 300), "each row once");
+            assert!(passes.contains(&report.passes), "{max_rows} rows a pass: {report:?}");
+            for row in &rows.0 {
+                let held = store.get(&row.user).expect("read").expect("held");
+                assert_eq!((held.epoch, held.vector), (row.epoch, row.vector.clone()));
+            }
+        }
     }
 }
