@@ -216,7 +216,8 @@ fn bench_bytes_per_user() {
     }
     let took = started.elapsed();
     let resident = (proc_status("VmRSS") - before) * 1_024 / u64::from(USERS);
-    let said = store.approximate_bytes() / store.users();
+    let users = store.users().expect("memory counts");
+    let said = store.approximate_bytes().expect("memory counts") / users;
     println!(
         "{USERS} users x 128 f32 in {took:.2?}: {resident} bytes resident per user, {said} said"
     );

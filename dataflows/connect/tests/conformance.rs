@@ -47,5 +47,5 @@ fn embedded_log_conforms() {
 
 #[test]
 fn embedded_feature_store_conforms() {
-    conformance::feature_store::run(&|| Box::new(EmbeddedFeatureStore::new()));
+    conformance::feature_store::run(&|| Arc::new(EmbeddedFeatureStore::new()));
 }

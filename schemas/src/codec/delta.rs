@@ -22,6 +22,9 @@ pub enum InvalidDelta {
     /// Not the protobuf message that was expected.
     #[error("not an eddyline.v1 message")]
     Malformed(#[source] prost::DecodeError),
+    /// Not the JSON that was expected.
+    #[error("not a stored document: {0}")]
+    Json(String),
     /// A field is absent.
     #[error("{0} is absent")]
     Missing(&'static str),

@@ -10,4 +10,5 @@ mod golden;
 mod json_schema;
 mod requests;
 mod samples;
+mod stored;
 mod timing;

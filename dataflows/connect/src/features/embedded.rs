@@ -13,7 +13,10 @@ use eddyline_schemas::id::{IdHash, ItemRef, SHARDS, UserId};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use parking_lot::{Mutex, RwLock};
 
-use super::{FeatureStore, FeatureStoreError, FeatureWrite, UserDocument};
+use super::{
+    FeatureStore, FeatureStoreError, FeatureWrite, Placement, ShardRefill, StoreShard,
+    UserDocument, UserRow, Watermarks,
+};
 
 /// Strong and weak count in front of what an `Arc` points to.
 const ARC_HEADER_BYTES: usize = 2 * size_of::<usize>();
@@ -104,13 +107,47 @@ impl FeatureStore for EmbeddedFeatureStore {
         *self.watermark.read()
     }
 
-    fn users(&self) -> u64 {
-        self.sum(|shard| shard.users)
+    /// Memory loses nothing: every shard is where the store is.
+    fn watermarks(&self) -> Result<Watermarks, FeatureStoreError> {
+        let watermark = self.watermark();
+        let epoch = watermark.map(|(_, epoch)| epoch);
+        let epochs = vec![epoch; Placement::Logical.shards()];
+        Ok(Watermarks::new(Placement::Logical, watermark.map(|(lineage, _)| lineage), epochs))
     }
 
-    fn approximate_bytes(&self) -> u64 {
-        self.sum(|shard| shard.value_bytes + (shard.entries.len() * SLOT_BYTES) as u64)
+    fn refill(
+        &self,
+        lineage: Lineage,
+        epoch: Epoch,
+        shards: &[ShardRefill],
+    ) -> Result<(), FeatureStoreError> {
+        for row in shards.iter().flat_map(|shard| &shard.rows) {
+            self.apply(lineage, row.epoch, &writes_of(row))?;
+        }
+        self.apply(lineage, epoch, &[])
     }
+
+    fn behind(&self) -> Vec<StoreShard> {
+        Vec::new()
+    }
+
+    fn users(&self) -> Option<u64> {
+        Some(self.sum(|shard| shard.users))
+    }
+
+    fn approximate_bytes(&self) -> Option<u64> {
+        let bytes = |shard: &Shard| shard.value_bytes + (shard.entries.len() * SLOT_BYTES) as u64;
+        Some(self.sum(bytes))
+    }
+}
+
+fn writes_of(row: &UserRow) -> [FeatureWrite; 3] {
+    let user = || row.user.clone();
+    [
+        FeatureWrite::Features(user(), row.features.clone()),
+        FeatureWrite::Preferences(user(), row.preferences.clone()),
+        FeatureWrite::Vector(user(), row.vector.clone()),
+    ]
 }
 
 impl Shard {
