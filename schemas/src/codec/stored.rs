@@ -108,9 +108,10 @@ fn features_to_wire(features: &UserFeatures) -> wire::StoredFeatures {
         recent_searches: features.recent_searches.clone(),
         session: features.session.as_ref().map(|session| session_to_wire(session, updated)),
         demographics: pairs.flat_map(|(key, value)| [key.clone(), value.clone()]).collect(),
-        price_range: features
-            .price_range
-            .map(|(least, greatest)| wire::PriceRange { least, greatest }),
+        price_range: features.price_range.map(|(least, greatest)| wire::PriceRange {
+            least: Some(least),
+            greatest: Some(greatest),
+        }),
         last_updated_ms: updated.0,
     }
 }
@@ -129,7 +130,7 @@ fn features_from_wire(message: wire::StoredFeatures) -> Result<UserFeatures, Inv
         recent_searches: message.recent_searches,
         session: session.transpose()?,
         demographics,
-        price_range: message.price_range.map(|range| (range.least, range.greatest)),
+        price_range: message.price_range.map(|range| (range.least(), range.greatest())),
         last_updated: updated,
         ..UserFeatures::default()
     })
