@@ -11,10 +11,12 @@
 
 pub mod clock;
 pub mod conformance;
+pub mod crash;
 pub mod embedded;
 pub mod features;
 pub mod layout;
 pub mod log;
 pub mod memory;
 pub mod random;
+pub mod sim;
 pub mod url;

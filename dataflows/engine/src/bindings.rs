@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use eddyline_connect::log::{EventLog, ReadLimit};
-use eddyline_schemas::binding::{
-    Accepted, Binding, BindingFold, BoundRange, Control, ControlAction,
-};
+use eddyline_schemas::binding::{Accepted, Binding, BindingFold, Control, ControlAction};
 use eddyline_schemas::codec::decode_binding;
 use eddyline_schemas::decode::{Refusal, RefusalKind};
 use eddyline_schemas::record::{Offset, RangeDigest};
@@ -34,6 +32,11 @@ pub(crate) struct BindingReader {
 impl BindingReader {
     pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
         Self { log, next: 0, fold: BindingFold::default() }
+    }
+
+    /// Where to read next.
+    pub(crate) fn next(&self) -> Offset {
+        self.next
     }
 
     /// Whether the whole topic has been read.
@@ -112,42 +115,102 @@ impl BoundReader {
 
     /// Reads what an accepted binding bound, and checks that it is what was bound.
     pub(crate) fn read_bound(&mut self, binding: &Binding) -> Result<EpochInput, EngineError> {
-        let mut all = Vec::new();
-        for range in &binding.ranges {
-            if self.log.topic_id(range.partition.topic) != range.topic_id {
-                let (epoch, partition) = (binding.epoch, range.partition);
-                return Err(EngineError::TopicRecreated { epoch, partition });
+        let mut reading = Reading::new(binding.clone());
+        loop {
+            match self.read_more(&mut reading)? {
+                Progressed::Whole(input) => return Ok(input),
+                Progressed::Part => {}
+                Progressed::Nothing => return Err(reading.changed()),
             }
-            let judged = self.read_range(range)?;
-            let mut digest = RangeDigest::default();
-            judged.iter().for_each(|judged| digest.add(judged.offset, judged.hash));
-            if digest.count() != range.count || digest.finish() != range.digest {
-                return Err(EngineError::BoundRecordsChanged {
-                    epoch: binding.epoch,
-                    partition: range.partition,
-                    range: range.start..range.end,
-                });
-            }
-            all.extend(judged);
         }
-        let mut input = epoch_input(all, binding.logical_time);
-        input.header.logical_time = binding.logical_time;
-        Ok(input)
     }
 
-    fn read_range(&mut self, range: &BoundRange) -> Result<Vec<Judged>, EngineError> {
-        let mut judged = Vec::new();
-        let mut next = range.start;
-        while next < range.end {
-            let records = usize::try_from(range.end - next).unwrap_or(usize::MAX).min(READ.records);
-            let (more, after) = self.judge(range.partition, next, ReadLimit { records, ..READ })?;
-            if after == next {
-                break;
-            }
-            judged.extend(more);
-            next = after;
+    /// Reads once. After an error `reading` is as it was.
+    pub(crate) fn read_more(&mut self, reading: &mut Reading) -> Result<Progressed, EngineError> {
+        let Some(range) = reading.binding.ranges.get(reading.range) else {
+            return Ok(Progressed::Whole(reading.finish()));
+        };
+        let (partition, epoch) = (range.partition, reading.binding.epoch);
+        if self.log.topic_id(partition.topic) != range.topic_id {
+            return Err(EngineError::TopicRecreated { epoch, partition });
         }
-        Ok(judged)
+        let next = reading.next.max(range.start);
+        if next < range.end {
+            let records = usize::try_from(range.end - next).unwrap_or(usize::MAX).min(READ.records);
+            let (more, after) = self.judge(partition, next, ReadLimit { records, ..READ })?;
+            if after == next {
+                return Ok(Progressed::Nothing);
+            }
+            more.iter().for_each(|judged| reading.digest.add(judged.offset, judged.hash));
+            reading.judged.extend(more);
+            reading.next = after;
+            if after < range.end {
+                return Ok(Progressed::Part);
+            }
+        }
+        let digest = std::mem::take(&mut reading.digest);
+        if digest.count() != range.count || digest.finish() != range.digest {
+            return Err(reading.changed());
+        }
+        reading.range += 1;
+        reading.next = 0;
+        Ok(Progressed::Part)
+    }
+
+    /// A read that gave nothing may be asked again only if the log says that there is something.
+    pub(crate) fn check_is_there(&self, reading: &Reading) -> Result<(), EngineError> {
+        let Some(range) = reading.binding.ranges.get(reading.range) else { return Ok(()) };
+        let end = self.log.end_offset(range.partition)?;
+        if end < range.end { Err(reading.changed()) } else { Ok(()) }
+    }
+}
+
+/// A bound epoch that is being read, range by range.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    binding: Binding,
+    /// The range that is being read.
+    range: usize,
+    /// Where to read on in it, once that has begun.
+    next: Offset,
+    digest: RangeDigest,
+    judged: Vec<Judged>,
+}
+
+/// What one read of a bound epoch came to.
+#[derive(Debug)]
+pub(crate) enum Progressed {
+    /// The epoch is read and is what was bound.
+    Whole(EpochInput),
+    /// There is more to read.
+    Part,
+    /// The log gave nothing.
+    Nothing,
+}
+
+impl Reading {
+    pub(crate) fn new(binding: Binding) -> Self {
+        Self { binding, range: 0, next: 0, digest: RangeDigest::default(), judged: Vec::new() }
+    }
+
+    pub(crate) fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    fn finish(&mut self) -> EpochInput {
+        let logical_time = self.binding.logical_time;
+        let mut input = epoch_input(std::mem::take(&mut self.judged), logical_time);
+        input.header.logical_time = logical_time;
+        input
+    }
+
+    fn changed(&self) -> EngineError {
+        let range = &self.binding.ranges[self.range];
+        EngineError::BoundRecordsChanged {
+            epoch: self.binding.epoch,
+            partition: range.partition,
+            range: range.start..range.end,
+        }
     }
 }
 
