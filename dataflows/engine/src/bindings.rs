@@ -61,32 +61,63 @@ impl BindingReader {
     }
 }
 
+/// The records that the bindings say to pass over, anywhere in the topic.
+pub(crate) fn skips(accepted: &[Accepted]) -> impl Iterator<Item = (TopicPartition, Offset)> {
+    accepted.iter().filter_map(|one| match one {
+        Accepted::Control(Control {
+            action: ControlAction::Skip { partition, offset }, ..
+        }) => Some((*partition, *offset)),
+        Accepted::Control(_) | Accepted::Binding(_) | Accepted::Fence(_) => None,
+    })
+}
+
 /// Judges bound records, and remembers each partition's clock.
 pub(crate) struct BoundReader {
     log: Arc<dyn EventLog>,
     allowance_ms: i64,
     clocks: BTreeMap<TopicPartition, PartitionClock>,
     skipped: BTreeSet<(TopicPartition, Offset)>,
+    /// Up to where each partition was judged.
+    judged_to: BTreeMap<TopicPartition, Offset>,
 }
 
 impl BoundReader {
     pub(crate) fn new(log: Arc<dyn EventLog>, allowance_ms: i64) -> Self {
-        Self { log, allowance_ms, clocks: BTreeMap::new(), skipped: BTreeSet::new() }
+        let (clocks, judged_to) = (BTreeMap::new(), BTreeMap::new());
+        Self { log, allowance_ms, clocks, skipped: BTreeSet::new(), judged_to }
     }
 
-    /// Follows a control.
+    /// Passes over a record, wherever it is bound; to be said before the record is judged.
+    pub(crate) fn skip(&mut self, partition: TopicPartition, offset: Offset) {
+        self.skipped.insert((partition, offset));
+    }
+
+    /// Follows a control. A record to pass over may lie in an epoch that was bound long before:
+    /// whoever folds reads all of the topic first, see [`Self::skip`]. One that is judged already
+    /// is too late: the state would be another than that of a fold from the start.
     pub(crate) fn control(&mut self, control: &Control) -> Result<(), EngineError> {
         match &control.action {
             ControlAction::Skip { partition, offset } => {
-                self.skipped.insert((*partition, *offset));
+                if self.skipped.insert((*partition, *offset))
+                    && self.has_judged(*partition, *offset)
+                {
+                    return Err(EngineError::SkipTooLate {
+                        partition: *partition,
+                        offset: *offset,
+                    });
+                }
                 Ok(())
             }
-            // State is not written out yet: the log is folded from its start.
+            // The writer of snapshots decides when it writes one; others need not.
             ControlAction::Snapshot => Ok(()),
             ControlAction::Erasure { .. } => {
                 Err(EngineError::UnknownControl { epoch: control.epoch, control: "erasure" })
             }
         }
+    }
+
+    fn has_judged(&self, partition: TopicPartition, offset: Offset) -> bool {
+        self.judged_to.get(&partition).is_some_and(|&to| offset < to)
     }
 
     /// A partition's clock so far.
@@ -110,7 +141,9 @@ impl BoundReader {
             }
             clock.judge(*offset, record)
         };
-        Ok((batch.records.iter().map(judge).collect(), batch.next))
+        let judged = batch.records.iter().map(judge).collect();
+        self.judged_to.insert(partition, batch.next);
+        Ok((judged, batch.next))
     }
 
     /// Reads what an accepted binding bound, and checks that it is what was bound.

@@ -111,6 +111,9 @@ pub(crate) struct Ports {
 
 /// Where the protocol is.
 enum Phase {
+    /// Reads all of the bindings for records that are to be passed over: they may lie in epochs
+    /// that were bound before.
+    Scan(Box<BindingReader>),
     /// Folds what is bound up to an offset of the bindings topic, once that is known.
     CatchUp(Option<Offset>),
     /// Compares what is bound with what the log has, partition by partition.
@@ -179,7 +182,7 @@ impl<R: Rules> Driver<R> {
             rules,
             shared,
             writer,
-            phase: Phase::CatchUp(None),
+            phase: Phase::Scan(Box::new(BindingReader::new(Arc::clone(&ports.log)))),
             backoff: Backoff::default(),
             bindings: BindingReader::new(Arc::clone(&ports.log)),
             bound: BoundReader::new(Arc::clone(&ports.log), config.core.late_allowance_ms()),
@@ -231,6 +234,7 @@ impl<R: Rules> Driver<R> {
             return self.follow(now);
         }
         match &self.phase {
+            Phase::Scan(_) => self.scan(now),
             Phase::CatchUp(until) => self.catch_up(*until, now),
             Phase::Check(_) => self.check_next(),
             Phase::Claim(_) => self.claim(now),
@@ -350,8 +354,9 @@ impl<R: Rules> Driver<R> {
                 }
                 Ok(Progressed::Part) => self.reading = Some(reading),
                 Ok(Progressed::Nothing) => {
-                    self.bound.check_is_there(&reading)?;
+                    let checked = self.bound.check_is_there(&reading);
                     self.reading = Some(reading);
+                    checked?;
                     return Ok(Step::Rest(self.backoff.failed(now)));
                 }
                 Err(error) => {

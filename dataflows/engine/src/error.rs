@@ -53,13 +53,25 @@ pub enum EngineError {
         /// The partition.
         partition: TopicPartition,
     },
-    /// A control of a newer version: halt.
-    #[error("epoch {epoch} holds a control that this version does not know: {control}")]
+    /// A control that this version cannot follow: halt.
+    #[error("epoch {epoch} begins with a control that this version cannot follow: {control}")]
     UnknownControl {
         /// Takes effect before it.
         epoch: Epoch,
         /// Its name.
         control: &'static str,
+    },
+    /// A record was folded before anybody said that it is to be passed over: start again, which
+    /// folds without it.
+    #[error(
+        "offset {offset} of {partition} is to be passed over and was read already: start again, \
+         and it will be"
+    )]
+    SkipTooLate {
+        /// The partition.
+        partition: TopicPartition,
+        /// The record.
+        offset: Offset,
     },
     /// A partition that was bound is not there any more: halt.
     #[error(
@@ -149,6 +161,7 @@ impl EngineError {
             | Self::BoundRecordsChanged { .. }
             | Self::TopicRecreated { .. }
             | Self::UnknownControl { .. }
+            | Self::SkipTooLate { .. }
             | Self::PartitionGone { .. }
             | Self::Truncated { .. }
             | Self::Trimmed { .. }

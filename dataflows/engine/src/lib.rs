@@ -20,6 +20,7 @@ pub mod rank;
 mod refold;
 mod sequencer;
 pub mod sim;
+mod skip;
 pub mod state;
 mod view;
 
@@ -35,3 +36,4 @@ pub use folder::{CommittedState, Folder, Sink};
 pub use graph::Folds;
 pub use outputs::{EmitError, Outputs};
 pub use refold::{Refold, last_bound_epoch, refold};
+pub use skip::skip_record;

@@ -3,7 +3,7 @@
 use eddyline_dataflows::sim::{Outcome, Plant, run};
 
 /// Schedules of one test run; the binary runs thousands (`eddyline bench crashes`).
-const SCHEDULES: u64 = 150;
+const SCHEDULES: u64 = 600;
 /// Within so many schedules each planted bug must show.
 const TO_FIND: u64 = 300;
 

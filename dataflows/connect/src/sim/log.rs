@@ -113,7 +113,10 @@ impl EventLog for SimLog {
     ) -> Result<ReadBatch, ReadError> {
         let sees_all = self.read_fault(partition)?;
         check_offset(partition, from, 0, self.disk.end(partition))?;
-        let limit = if sees_all { limit.records } else { self.faults.below(3) as usize };
+        let limit = match sees_all {
+            true => limit.records,
+            false => limit.records.min(self.faults.below(3) as usize),
+        };
         let records = self.disk.records(partition, from, limit);
         let records: Vec<_> = (from..).zip(records).collect();
         let next = from + records.len() as Offset;

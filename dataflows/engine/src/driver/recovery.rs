@@ -13,7 +13,7 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use super::rules::{Breach, Rules};
 use super::{Driver, Phase, Step};
-use crate::bindings::BINDINGS;
+use crate::bindings::{BINDINGS, skips};
 use crate::error::EngineError;
 use crate::sequencer::Waiting;
 
@@ -25,6 +25,23 @@ pub(super) struct Claim {
 }
 
 impl<R: Rules> Driver<R> {
+    /// Looks through the bindings once before anything is folded.
+    pub(super) fn scan(&mut self, now: TimestampMs) -> Result<Step, EngineError> {
+        let Phase::Scan(reader) = &mut self.phase else { return Ok(Step::Did) };
+        let before = reader.next();
+        let accepted = reader.read()?;
+        skips(&accepted).for_each(|(partition, offset)| self.bound.skip(partition, offset));
+        let after = reader.next();
+        if after > before {
+            self.backoff.succeeded();
+        } else if reader.is_at_end()? {
+            self.phase = Phase::CatchUp(None);
+        } else {
+            return Ok(Step::Rest(self.backoff.failed(now)));
+        }
+        Ok(Step::Did)
+    }
+
     /// Folds what is bound now. What another writer binds meanwhile is folded after the fence: it
     /// may bind faster than we fold.
     pub(super) fn catch_up(
