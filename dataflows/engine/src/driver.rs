@@ -17,6 +17,7 @@
 //!   the log as it is. Epochs that it emits meanwhile are those that were emitted before.
 
 mod backoff;
+mod emission;
 mod live;
 mod recovery;
 pub(crate) mod rules;
@@ -45,13 +46,13 @@ use crate::engine::{EngineConfig, EpochLimits, Shared};
 use crate::error::EngineError;
 use crate::folder::{CommittedState, Folder};
 use crate::graph::Folds;
-use crate::outputs::{EmitError, Outputs};
+use crate::outputs::Outputs;
 use crate::sequencer::Waiting;
 use backoff::Backoff;
 use live::Proposal;
 use recovery::Claim;
 use rules::{Breach, Rules};
-use snapshots::{SnapshotPoint, Snapshots};
+use snapshots::Snapshots;
 
 /// Every crash point of a driver, in the order in which one is reached.
 pub const CRASH_POINTS: &[&str] = &[
@@ -164,7 +165,7 @@ pub(crate) struct Driver<R> {
 
 impl<R: Rules> Driver<R> {
     pub(crate) fn new(
-        config: &EngineConfig,
+        config: EngineConfig,
         ports: Ports,
         shared: Arc<Shared>,
         (writer, pace, rules): (WriterId, Pace, R),
@@ -173,11 +174,11 @@ impl<R: Rules> Driver<R> {
         let (to, commits) = unbounded();
         // Only a driver that is being dropped does not receive.
         let sink = Box::new(move |committed| drop(to.send(committed)));
-        let folder =
-            Folder::start_with(&config.core, (config.workers, Folds::All), Arc::default(), sink)?;
+        let EngineConfig { core, workers, epoch: limits } = config;
+        let folder = Folder::start_with(&core, (workers, Folds::All), Arc::default(), sink)?;
         crash_point!("start");
         Ok(Self {
-            limits: config.epoch,
+            limits,
             pace,
             rules,
             shared,
@@ -185,7 +186,7 @@ impl<R: Rules> Driver<R> {
             phase: Phase::Scan(Box::new(BindingReader::new(Arc::clone(&ports.log)))),
             backoff: Backoff::default(),
             bindings: BindingReader::new(Arc::clone(&ports.log)),
-            bound: BoundReader::new(Arc::clone(&ports.log), config.core.late_allowance_ms()),
+            bound: BoundReader::new(Arc::clone(&ports.log), core.late_allowance_ms()),
             accepted: VecDeque::new(),
             reading: None,
             waiting: BTreeMap::new(),
@@ -272,72 +273,6 @@ impl<R: Rules> Driver<R> {
         self.fed.0 < self.acknowledged().0 + IN_FLIGHT
     }
 
-    /// The next committed epoch, if it is time for it.
-    fn harvest(&mut self) -> Result<Option<Box<Committed>>, EngineError> {
-        let is_due = match self.pace {
-            Pace::Free => return Ok(self.commits.try_recv().ok().map(|one| self.received(one))),
-            Pace::Lockstep(most) => self.fed.0 >= self.received.0 + most,
-        };
-        if is_due { self.await_commit() } else { Ok(None) }
-    }
-
-    fn await_commit(&mut self) -> Result<Option<Box<Committed>>, EngineError> {
-        if self.received >= self.fed {
-            return Ok(None);
-        }
-        let gone = |_| EngineError::Stopped("the folds have stopped".into());
-        let committed = self.commits.recv().map_err(gone)?;
-        Ok(Some(self.received(committed)))
-    }
-
-    fn received(&mut self, committed: Committed) -> Box<Committed> {
-        self.received = committed.deltas.epoch;
-        Box::new(committed)
-    }
-
-    fn emit(&mut self, committed: Box<Committed>) -> Result<Step, EngineError> {
-        let state =
-            CommittedState { epoch: committed.deltas.epoch, counts: committed.deltas.counts };
-        crash_point!("emit");
-        match self.ports.outputs.emit(committed) {
-            Ok(()) => {
-                crash_point!("emitted");
-                self.backoff.succeeded();
-                self.emitted.push_back(state);
-                Ok(Step::Did)
-            }
-            Err(EmitError::Unavailable { committed, source }) => {
-                self.unemitted = Some(committed);
-                Err(EngineError::Emit(source))
-            }
-            Err(EmitError::Refused(source)) => Err(EngineError::Refused(source)),
-        }
-    }
-
-    fn note_acknowledged(&mut self) {
-        let acknowledged = self.acknowledged();
-        while let Some(state) = self.emitted.front().copied() {
-            if state.epoch > acknowledged {
-                return;
-            }
-            self.emitted.pop_front();
-            self.shared.progress.raise(state);
-            crash_point!("acknowledged");
-        }
-    }
-
-    /// Little can be done before an epoch has come out of the folds or is acknowledged; more in
-    /// `patience_ms`.
-    fn wait_for_folds(&mut self, patience_ms: i64) -> Result<Step, EngineError> {
-        if matches!(self.pace, Pace::Lockstep(_)) {
-            self.unemitted = self.await_commit()?;
-            if self.unemitted.is_some() {
-                return Ok(Step::Did);
-            }
-        }
-        Ok(Step::Idle(patience_ms.min(FOLDS_MS)))
-    }
-
     /// Follows what was accepted and has not been followed.
     fn follow(&mut self, now: TimestampMs) -> Result<Step, EngineError> {
         if !self.has_room() {
@@ -401,29 +336,25 @@ impl<R: Rules> Driver<R> {
         let is_ours = fold.writer() == self.writer || self.rules.breaks(Breach::NoFence);
         if is_ours { Ok(()) } else { Err(EngineError::Fenced(fold.term())) }
     }
+}
 
-    /// Whether a snapshot is due as of the last epoch fed.
-    fn is_snapshot_due(&self) -> bool {
-        let every = self.ports.snapshots.interval();
-        every > 0 && self.fed.0 >= self.snapshot.0 + every
-    }
+#[cfg(test)]
+mod tests {
+    use super::CRASH_POINTS;
 
-    /// I5: only once all deltas are acknowledged.
-    fn write_snapshot(&mut self) -> Result<Step, EngineError> {
-        let is_early = self.rules.breaks(Breach::SnapshotBeforeAcknowledgement);
-        if !self.is_settled() && !is_early {
-            return self.wait_for_folds(FOLDS_MS);
-        }
-        crash_point!("snapshot");
-        let point = SnapshotPoint {
-            epoch: self.fed,
-            fold: &self.bindings.fold,
-            bindings_next: self.bindings.next(),
-            folder: &self.folder,
-        };
-        self.ports.snapshots.write(&point).map_err(EngineError::Snapshot)?;
-        self.snapshot = self.fed;
-        crash_point!("snapshotted");
-        Ok(Step::Did)
+    #[test]
+    fn the_crash_points_are_those_of_the_sources() {
+        let sources = [
+            include_str!("driver.rs"),
+            include_str!("driver/emission.rs"),
+            include_str!("driver/live.rs"),
+            include_str!("driver/recovery.rs"),
+        ];
+        let after = sources.iter().flat_map(|text| text.split("crash_point!(\"").skip(1));
+        let mut found: Vec<&str> = after.filter_map(|rest| rest.split('"').next()).collect();
+        found.sort_unstable();
+        let mut named = CRASH_POINTS.to_vec();
+        named.sort_unstable();
+        assert_eq!(found, named);
     }
 }

@@ -189,7 +189,7 @@ fn run(
     let clock = Arc::new(SteadyClock::default());
     let ports = Ports { log: Arc::clone(&log), clock, outputs, snapshots };
     let writer = WriterId(eddyline_connect::random::bytes());
-    let driver = Driver::new(&config, ports, Arc::clone(&shared), (writer, Pace::Free, Sound))?;
+    let driver = Driver::new(config, ports, Arc::clone(&shared), (writer, Pace::Free, Sound))?;
     let failure = Arc::clone(&shared);
     let run = move || {
         let result = driver.run(&commanded);

@@ -20,18 +20,18 @@ use crate::error::EngineError;
 
 /// Passes over a record from now on, in every fold of this log. Saying it twice is harmless.
 pub fn skip_record(
-    log: Arc<dyn EventLog>,
+    log: &Arc<dyn EventLog>,
     partition: TopicPartition,
     offset: Offset,
 ) -> Result<(), EngineError> {
     let writer = WriterId(eddyline_connect::random::bytes());
-    let mut bindings = BindingReader::new(Arc::clone(&log));
+    let mut bindings = BindingReader::new(Arc::clone(log));
     let known = read_all(&mut bindings)?;
     if skips(&known).any(|skip| skip == (partition, offset)) {
         return Ok(());
     }
     let term = Term(bindings.fold.term().0 + 1);
-    append(&*log, &BindingRecord::Fence(Fence { term, writer }))?;
+    append(&**log, &BindingRecord::Fence(Fence { term, writer }))?;
     read_all(&mut bindings)?;
     if bindings.fold.writer() != writer {
         return Err(EngineError::Fenced(bindings.fold.term()));
@@ -43,7 +43,7 @@ pub fn skip_record(
         prev_hash: bindings.fold.chain(),
         action: ControlAction::Skip { partition, offset },
     };
-    append(&*log, &BindingRecord::Control(control))?;
+    append(&**log, &BindingRecord::Control(control))?;
     let accepted = read_all(&mut bindings)?;
     match skips(&accepted).any(|skip| skip == (partition, offset)) {
         true => Ok(()),

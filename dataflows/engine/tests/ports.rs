@@ -2,7 +2,6 @@
 //! it cannot.
 
 mod support {
-    pub(crate) mod contents;
     pub(crate) mod pinned_log;
     pub(crate) mod running;
     pub(crate) mod shop;
@@ -23,9 +22,8 @@ use eddyline_model::config::CoreConfig;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Record;
 use eddyline_schemas::time::TimestampMs;
-use eddyline_schemas::topic::Topic;
+use eddyline_schemas::topic::{Topic, TopicPartition};
 
-use support::contents::BINDINGS;
 use support::pinned_log::{PinnedLog, Stored};
 use support::running::{bind_all, refolded, started, wait_drained, wait_until};
 use support::shop::Shop;
@@ -108,8 +106,8 @@ fn a_record_that_is_passed_over_is_a_dead_letter_in_every_fold() {
     let at = records.iter().find(|stored| stored.at.topic == Topic::ItemEvents).expect("a row").at;
     let running = started(&core(), &log, 64, Box::new(|_| {}));
     wait_drained(&running);
-    skip_record(Arc::clone(&log), at, 3).expect("nobody else claims anything");
-    skip_record(Arc::clone(&log), at, 3).expect("twice is as good as once");
+    skip_record(&log, at, 3).expect("nobody else claims anything");
+    skip_record(&log, at, 3).expect("twice is as good as once");
 
     let (again, epochs) = refolded(&core(), &log, 2, None).expect("folds");
     let without = epochs.last().expect("there are epochs").counts;
@@ -121,7 +119,8 @@ fn a_record_that_is_passed_over_is_a_dead_letter_in_every_fold() {
     // Whoever was running cannot bind any more; whoever starts folds without the record.
     drop(running);
     assert_eq!(bind_all(&core(), &log, 64), again);
-    let end = log.end_offset(BINDINGS).expect("memory can be read");
-    skip_record(Arc::clone(&log), at, 3).expect("known");
-    assert_eq!(log.end_offset(BINDINGS).expect("memory can be read"), end, "nothing to say");
+    let bindings = TopicPartition { topic: Topic::Bindings, partition: 0 };
+    let end = log.end_offset(bindings).expect("memory can be read");
+    skip_record(&log, at, 3).expect("known");
+    assert_eq!(log.end_offset(bindings).expect("memory can be read"), end, "nothing to say");
 }

@@ -288,7 +288,7 @@ impl World {
         writer[..8].copy_from_slice(&self.dice.draw().to_le_bytes());
         let identity = (WriterId(writer), Pace::Lockstep(self.pace), rules);
         let shared = Arc::new(Shared::new(&self.config));
-        let driver = Driver::new(&self.config, ports, shared, identity)
+        let driver = Driver::new(self.config.clone(), ports, shared, identity)
             .map_err(|error| format!("a driver did not start: {error}"))?;
         Ok(Process { driver, faults, outputs })
     }
