@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use eddyline_connect::clock::ManualClock;
 use eddyline_connect::layout::LogLayout;
-use eddyline_connect::log::{Append, BoxError, EventLog};
+use eddyline_connect::log::{
+    Append, AppendError, AppendVersion, BoxError, EventLog, ReadBatch, ReadError, ReadLimit,
+};
 use eddyline_connect::sim::{Budget, Dice, Injector, SimDisk, SimLog};
 use eddyline_dataflows::{
     Committed, EmitError, EngineConfig, EngineOutputs, EpochLimits, NoSnapshots, Outputs,
@@ -123,4 +125,79 @@ fn a_record_that_is_passed_over_is_a_dead_letter_in_every_fold() {
     let end = log.end_offset(bindings).expect("memory can be read");
     skip_record(&log, at, 3).expect("known");
     assert_eq!(log.end_offset(bindings).expect("memory can be read"), end, "nothing to say");
+}
+
+/// A log that says of one partition what is not so.
+struct Lying {
+    inner: Arc<PinnedLog>,
+    about: TopicPartition,
+    start: Option<u64>,
+    end: Option<u64>,
+}
+
+impl EventLog for Lying {
+    fn append(&self, batch: Vec<Append>) -> Result<Vec<u64>, AppendError> {
+        self.inner.append(batch)
+    }
+
+    fn read(
+        &self,
+        at: TopicPartition,
+        from: u64,
+        limit: ReadLimit,
+    ) -> Result<ReadBatch, ReadError> {
+        self.inner.read(at, from, limit)
+    }
+
+    fn start_offset(&self, at: TopicPartition) -> Result<u64, ReadError> {
+        let said = self.start.filter(|_| at == self.about);
+        said.map_or_else(|| self.inner.start_offset(at), Ok)
+    }
+
+    fn end_offset(&self, at: TopicPartition) -> Result<u64, ReadError> {
+        let said = self.end.filter(|_| at == self.about);
+        said.map_or_else(|| self.inner.end_offset(at), Ok)
+    }
+
+    fn partitions(&self, topic: Topic) -> u32 {
+        self.inner.partitions(topic)
+    }
+
+    fn topic_id(&self, topic: Topic) -> [u8; 16] {
+        self.inner.topic_id(topic)
+    }
+
+    fn wait(&self, seen: AppendVersion, timeout: Duration) -> AppendVersion {
+        self.inner.wait(seen, timeout)
+    }
+}
+
+#[test]
+fn a_range_that_is_missing_is_named_before_anything_is_claimed() {
+    let records = Shop::new(13).records(300);
+    let inner = PinnedLog::holding(&records);
+    let as_log: Arc<dyn EventLog> = Arc::<PinnedLog>::clone(&inner);
+    bind_all(&core(), &as_log, 64);
+    let about = records[0].at;
+    let end = inner.end_offset(about).expect("memory can be read");
+    let bindings = TopicPartition { topic: Topic::Bindings, partition: 0 };
+    let claimed = inner.end_offset(bindings).expect("memory can be read");
+    let check = |start, said_end, want: String| {
+        let log = Lying { inner: Arc::clone(&inner), about, start, end: said_end };
+        let engine = started(&core(), &(Arc::new(log) as Arc<dyn EventLog>), 64, Box::new(|_| {}));
+        wait_until(&engine, "a failure", |engine| engine.status().failure.is_some());
+        let failure = engine.status().failure.expect("it was there a moment ago");
+        assert!(failure.contains(&want), "{failure}");
+        assert_eq!(inner.end_offset(bindings).expect("memory"), claimed, "it claims nothing");
+    };
+    check(
+        None,
+        Some(end - 2),
+        format!("offsets {}..{end} of {about} were bound and are gone", end - 2),
+    );
+    check(
+        Some(end + 5),
+        Some(end + 9),
+        format!("offsets {end}..{} of {about} were never bound", end + 5),
+    );
 }
