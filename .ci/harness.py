@@ -164,7 +164,7 @@ class Server:
 
         wait_until("the server listens", STARTUP_SECONDS, noted)
         self.address = json.loads(note.read_text())["listen"]
-        wait_until("the server is ready", STARTUP_SECONDS, self.is_ready)
+        wait_until("the server is ready", STARTUP_SECONDS, lambda: noted() and self.is_ready())
         return self
 
     def is_ready(self):
