@@ -108,12 +108,12 @@ class Program:
             raise RuntimeError(f"{' '.join(map(str, arguments))} exited {code}: {stderr[-2000:]}")
         return json.loads(stdout)
 
-    def start(self, *arguments, log):
+    def start(self, *arguments, log, environment=()):
         """A process that goes on in the background, its output in the file `log`."""
         with open(self.folder / log, "ab") as file:
             return subprocess.Popen(
                 [self.binary, *map(str, arguments)],
-                cwd=self.folder, env=clean_environment(),
+                cwd=self.folder, env={**clean_environment(), **dict(environment)},
                 stdin=subprocess.DEVNULL, stdout=file, stderr=file,
             )
 
@@ -148,12 +148,13 @@ class Server:
         self.address = None
         self.process = None
 
-    def start(self, port=0):
+    def start(self, port=0, environment=()):
         note = self.data / "server.json"
         note.unlink(missing_ok=True)
         listen = f"127.0.0.1:{port}"
         self.process = self.program.start(
-            self.verb, "--data", self.data, "--listen", listen, log=self.log
+            self.verb, "--data", self.data, "--listen", listen, log=self.log,
+            environment=environment,
         )
 
         def noted():
@@ -163,7 +164,7 @@ class Server:
 
         wait_until("the server listens", STARTUP_SECONDS, noted)
         self.address = json.loads(note.read_text())["listen"]
-        wait_until("the server is ready", STARTUP_SECONDS, self.is_ready)
+        wait_until("the server is ready", STARTUP_SECONDS, lambda: noted() and self.is_ready())
         return self
 
     def is_ready(self):

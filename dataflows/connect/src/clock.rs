@@ -4,7 +4,7 @@
 //! [`EventLog`](crate::log::EventLog)).
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use eddyline_schemas::time::TimestampMs;
 
@@ -22,6 +22,22 @@ impl Clock for SystemClock {
     fn now(&self) -> TimestampMs {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         TimestampMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Milliseconds since it was made: never steps back, so that waits are as long as they should be.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyClock(Instant);
+
+impl Default for SteadyClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> TimestampMs {
+        TimestampMs(i64::try_from(self.0.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }
 

@@ -11,6 +11,7 @@
 
 pub mod clock;
 pub mod conformance;
+pub mod crash;
 pub mod deltas;
 pub mod embedded;
 pub mod features;
@@ -18,4 +19,5 @@ pub mod layout;
 pub mod log;
 pub mod memory;
 pub mod random;
+pub mod sim;
 pub mod url;

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use eddyline_connect::log::{EventLog, ReadLimit};
-use eddyline_schemas::binding::{
-    Accepted, Binding, BindingFold, BoundRange, Control, ControlAction,
-};
+use eddyline_schemas::binding::{Accepted, Binding, BindingFold, Control, ControlAction};
 use eddyline_schemas::codec::decode_binding;
 use eddyline_schemas::decode::{Refusal, RefusalKind};
 use eddyline_schemas::record::{Offset, RangeDigest};
@@ -36,6 +34,11 @@ impl BindingReader {
         Self { log, next: 0, fold: BindingFold::default() }
     }
 
+    /// Where to read next.
+    pub(crate) fn next(&self) -> Offset {
+        self.next
+    }
+
     /// Whether the whole topic has been read.
     pub(crate) fn is_at_end(&self) -> Result<bool, EngineError> {
         Ok(self.next >= self.log.end_offset(BINDINGS)?)
@@ -58,32 +61,63 @@ impl BindingReader {
     }
 }
 
+/// The records that the bindings say to pass over, anywhere in the topic.
+pub(crate) fn skips(accepted: &[Accepted]) -> impl Iterator<Item = (TopicPartition, Offset)> {
+    accepted.iter().filter_map(|one| match one {
+        Accepted::Control(Control {
+            action: ControlAction::Skip { partition, offset }, ..
+        }) => Some((*partition, *offset)),
+        Accepted::Control(_) | Accepted::Binding(_) | Accepted::Fence(_) => None,
+    })
+}
+
 /// Judges bound records, and remembers each partition's clock.
 pub(crate) struct BoundReader {
     log: Arc<dyn EventLog>,
     allowance_ms: i64,
     clocks: BTreeMap<TopicPartition, PartitionClock>,
     skipped: BTreeSet<(TopicPartition, Offset)>,
+    /// Up to where each partition was judged.
+    judged_to: BTreeMap<TopicPartition, Offset>,
 }
 
 impl BoundReader {
     pub(crate) fn new(log: Arc<dyn EventLog>, allowance_ms: i64) -> Self {
-        Self { log, allowance_ms, clocks: BTreeMap::new(), skipped: BTreeSet::new() }
+        let (clocks, judged_to) = (BTreeMap::new(), BTreeMap::new());
+        Self { log, allowance_ms, clocks, skipped: BTreeSet::new(), judged_to }
     }
 
-    /// Follows a control.
+    /// Passes over a record, wherever it is bound; to be said before the record is judged.
+    pub(crate) fn skip(&mut self, partition: TopicPartition, offset: Offset) {
+        self.skipped.insert((partition, offset));
+    }
+
+    /// Follows a control. A record to pass over may lie in an epoch that was bound long before:
+    /// whoever folds reads all of the topic first, see [`Self::skip`]. One that is judged already
+    /// is too late: the state would be another than that of a fold from the start.
     pub(crate) fn control(&mut self, control: &Control) -> Result<(), EngineError> {
         match &control.action {
             ControlAction::Skip { partition, offset } => {
-                self.skipped.insert((*partition, *offset));
+                if self.skipped.insert((*partition, *offset))
+                    && self.has_judged(*partition, *offset)
+                {
+                    return Err(EngineError::SkipTooLate {
+                        partition: *partition,
+                        offset: *offset,
+                    });
+                }
                 Ok(())
             }
-            // State is not written out yet: the log is folded from its start.
+            // The writer of snapshots decides when it writes one; others need not.
             ControlAction::Snapshot => Ok(()),
             ControlAction::Erasure { .. } => {
                 Err(EngineError::UnknownControl { epoch: control.epoch, control: "erasure" })
             }
         }
+    }
+
+    fn has_judged(&self, partition: TopicPartition, offset: Offset) -> bool {
+        self.judged_to.get(&partition).is_some_and(|&to| offset < to)
     }
 
     /// A partition's clock so far.
@@ -107,47 +141,109 @@ impl BoundReader {
             }
             clock.judge(*offset, record)
         };
-        Ok((batch.records.iter().map(judge).collect(), batch.next))
+        let judged = batch.records.iter().map(judge).collect();
+        self.judged_to.insert(partition, batch.next);
+        Ok((judged, batch.next))
     }
 
     /// Reads what an accepted binding bound, and checks that it is what was bound.
     pub(crate) fn read_bound(&mut self, binding: &Binding) -> Result<EpochInput, EngineError> {
-        let mut all = Vec::new();
-        for range in &binding.ranges {
-            if self.log.topic_id(range.partition.topic) != range.topic_id {
-                let (epoch, partition) = (binding.epoch, range.partition);
-                return Err(EngineError::TopicRecreated { epoch, partition });
+        let mut reading = Reading::new(binding.clone());
+        loop {
+            match self.read_more(&mut reading)? {
+                Progressed::Whole(input) => return Ok(input),
+                Progressed::Part => {}
+                Progressed::Nothing => return Err(reading.changed()),
             }
-            let judged = self.read_range(range)?;
-            let mut digest = RangeDigest::default();
-            judged.iter().for_each(|judged| digest.add(judged.offset, judged.hash));
-            if digest.count() != range.count || digest.finish() != range.digest {
-                return Err(EngineError::BoundRecordsChanged {
-                    epoch: binding.epoch,
-                    partition: range.partition,
-                    range: range.start..range.end,
-                });
-            }
-            all.extend(judged);
         }
-        let mut input = epoch_input(all, binding.logical_time);
-        input.header.logical_time = binding.logical_time;
-        Ok(input)
     }
 
-    fn read_range(&mut self, range: &BoundRange) -> Result<Vec<Judged>, EngineError> {
-        let mut judged = Vec::new();
-        let mut next = range.start;
-        while next < range.end {
-            let records = usize::try_from(range.end - next).unwrap_or(usize::MAX).min(READ.records);
-            let (more, after) = self.judge(range.partition, next, ReadLimit { records, ..READ })?;
-            if after == next {
-                break;
-            }
-            judged.extend(more);
-            next = after;
+    /// Reads once. After an error `reading` is as it was.
+    pub(crate) fn read_more(&mut self, reading: &mut Reading) -> Result<Progressed, EngineError> {
+        let Some(range) = reading.binding.ranges.get(reading.range) else {
+            return Ok(Progressed::Whole(reading.finish()));
+        };
+        let (partition, epoch) = (range.partition, reading.binding.epoch);
+        if self.log.topic_id(partition.topic) != range.topic_id {
+            return Err(EngineError::TopicRecreated { epoch, partition });
         }
-        Ok(judged)
+        let next = reading.next.max(range.start);
+        if next < range.end {
+            let records = usize::try_from(range.end - next).unwrap_or(usize::MAX).min(READ.records);
+            let (more, after) = self.judge(partition, next, ReadLimit { records, ..READ })?;
+            if after == next {
+                return Ok(Progressed::Nothing);
+            }
+            more.iter().for_each(|judged| reading.digest.add(judged.offset, judged.hash));
+            reading.judged.extend(more);
+            reading.next = after;
+            if after < range.end {
+                return Ok(Progressed::Part);
+            }
+        }
+        let digest = std::mem::take(&mut reading.digest);
+        if digest.count() != range.count || digest.finish() != range.digest {
+            return Err(reading.changed());
+        }
+        reading.range += 1;
+        reading.next = 0;
+        Ok(Progressed::Part)
+    }
+
+    /// A read that gave nothing may be asked again only if the log says that there is something.
+    pub(crate) fn check_is_there(&self, reading: &Reading) -> Result<(), EngineError> {
+        let Some(range) = reading.binding.ranges.get(reading.range) else { return Ok(()) };
+        let end = self.log.end_offset(range.partition)?;
+        if end < range.end { Err(reading.changed()) } else { Ok(()) }
+    }
+}
+
+/// A bound epoch that is being read, range by range.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    binding: Binding,
+    /// The range that is being read.
+    range: usize,
+    /// Where to read on in it, once that has begun.
+    next: Offset,
+    digest: RangeDigest,
+    judged: Vec<Judged>,
+}
+
+/// What one read of a bound epoch came to.
+#[derive(Debug)]
+pub(crate) enum Progressed {
+    /// The epoch is read and is what was bound.
+    Whole(EpochInput),
+    /// There is more to read.
+    Part,
+    /// The log gave nothing.
+    Nothing,
+}
+
+impl Reading {
+    pub(crate) fn new(binding: Binding) -> Self {
+        Self { binding, range: 0, next: 0, digest: RangeDigest::default(), judged: Vec::new() }
+    }
+
+    pub(crate) fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    fn finish(&mut self) -> EpochInput {
+        let logical_time = self.binding.logical_time;
+        let mut input = epoch_input(std::mem::take(&mut self.judged), logical_time);
+        input.header.logical_time = logical_time;
+        input
+    }
+
+    fn changed(&self) -> EngineError {
+        let range = &self.binding.ranges[self.range];
+        EngineError::BoundRecordsChanged {
+            epoch: self.binding.epoch,
+            partition: range.partition,
+            range: range.start..range.end,
+        }
     }
 }
 

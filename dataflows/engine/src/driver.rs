@@ -1,221 +1,319 @@
-//! The thread that binds epochs and feeds them: fence, fold again what is bound, then go on.
+//! The epoch protocol of one process as a state machine over its ports.
 //!
-//! I3: nothing of an epoch leaves the process before its binding is durable and accepted. So an
-//! epoch is fed only when the fold of the bindings topic, read back from the log, says so.
+//! ```text
+//! catch up → check → claim → live: fetch → propose → accepted → feed → emit → acknowledged
+//!    fold again     fence               every K epochs, with nothing in flight: snapshot
+//! ```
+//! [`Driver::step`] does one thing at a time: one operation on one port, or one epoch into or out
+//! of the folds. It never sleeps; it says how long it would. So the thread of production and the
+//! simulator, which kills it between any two operations, run the very same code.
+//!
+//! * I3: nothing of an epoch leaves the process before its binding is durable and accepted. So an
+//!   epoch is fed only when the fold of the bindings topic, read back from the log, says so; what
+//!   an append answers decides nothing.
+//! * An append whose outcome is not known is read back, and if it is not there, repeated with the
+//!   same bytes: the fold voids the second one. One proposal is in flight at a time.
+//! * Catching up claims nothing and deposes nobody: a process that cannot fold what is bound leaves
+//!   the log as it is. Epochs that it emits meanwhile are those that were emitted before.
 
-use std::collections::BTreeMap;
+mod backoff;
+mod emission;
+mod live;
+mod recovery;
+pub(crate) mod rules;
+pub(crate) mod snapshots;
+pub(crate) mod thread;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::Receiver;
-use eddyline_connect::log::{Append, AppendVersion, EventLog, ReadLimit};
-use eddyline_schemas::binding::{Accepted, Binding, BindingRecord, Fence, Term, WriterId};
-use eddyline_schemas::codec::encode_binding;
+use crossbeam_channel::{Receiver, unbounded};
+use eddyline_connect::clock::Clock;
+use eddyline_connect::crash_point;
+use eddyline_connect::log::{Append, EventLog};
+use eddyline_schemas::binding::{Accepted, Binding, WriterId};
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
-use eddyline_schemas::topic::{Topic, TopicPartition};
+use eddyline_schemas::time::TimestampMs;
+use eddyline_schemas::topic::TopicPartition;
 
-use crate::bindings::{BINDINGS, BindingReader, BoundReader};
-use crate::committer::StateDigest;
-use crate::engine::{Command, EngineConfig, Shared};
+use crate::bindings::{BINDINGS, BindingReader, BoundReader, Progressed, Reading};
+use crate::bound::EpochInput;
+use crate::committer::{Committed, StateDigest};
+use crate::engine::{EngineConfig, EpochLimits, Shared};
 use crate::error::EngineError;
-use crate::folder::{Folder, Sink};
+use crate::folder::{CommittedState, Folder};
 use crate::graph::Folds;
-use crate::sequencer::{Cut, Waiting, cut};
+use crate::outputs::Outputs;
+use crate::sequencer::Waiting;
+use backoff::Backoff;
+use live::Proposal;
+use recovery::Claim;
+use rules::{Breach, Rules};
+use snapshots::Snapshots;
 
-/// Longest sleep without news, so that commands are heard.
-const IDLE: Duration = Duration::from_millis(5);
+/// Every crash point of a driver, in the order in which one is reached.
+pub const CRASH_POINTS: &[&str] = &[
+    "start",
+    "caught-up",
+    "fence",
+    "fenced",
+    "in-force",
+    "live",
+    "cut",
+    "propose",
+    "proposed",
+    "accepted",
+    "feed",
+    "fed",
+    "emit",
+    "emitted",
+    "acknowledged",
+    "snapshot",
+    "snapshotted",
+];
 
-const READ: ReadLimit = ReadLimit { records: 4_096, bytes: 8 << 20 };
+/// Epochs that may be between feed and acknowledgement.
+const IN_FLIGHT: u64 = 8;
 
-pub(crate) struct Driver {
-    config: EngineConfig,
-    log: Arc<dyn EventLog>,
-    shared: Arc<Shared>,
-    bindings: BindingReader,
-    bound: BoundReader,
-    waiting: BTreeMap<TopicPartition, Waiting>,
-    read_next: BTreeMap<TopicPartition, Offset>,
-    folder: Folder,
-    writer: WriterId,
-    waiting_since: Option<Instant>,
+/// Longest wait for the folds before the log is looked at again.
+const FOLDS_MS: i64 = 1;
+
+/// How eagerly committed epochs are taken from the folds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As soon as they are there.
+    Free,
+    /// Only when so many are in the folds, or when nothing else is to be done, and then by waiting
+    /// for them: what happens in which order does not depend on threads.
+    Lockstep(u64),
 }
 
-impl Driver {
+/// What a step was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something was done; there may be more.
+    Did,
+    /// There is nothing to do before there is news, or so many milliseconds are over.
+    Idle(i64),
+    /// Something failed that may work in so many milliseconds.
+    Rest(i64),
+}
+
+/// The way in and out of a driver.
+pub(crate) struct Ports {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) outputs: Box<dyn Outputs>,
+    pub(crate) snapshots: Box<dyn Snapshots>,
+}
+
+/// Where the protocol is.
+enum Phase {
+    /// Reads all of the bindings for records that are to be passed over: they may lie in epochs
+    /// that were bound before.
+    Scan(Box<BindingReader>),
+    /// Folds what is bound up to an offset of the bindings topic, once that is known.
+    CatchUp(Option<Offset>),
+    /// Compares what is bound with what the log has, partition by partition.
+    Check(VecDeque<TopicPartition>),
+    /// Claims the right to bind.
+    Claim(Option<Claim>),
+    /// Has the right to bind; is anything ahead of what is bound?
+    Enter,
+    /// Binds epochs.
+    Live,
+}
+
+/// See the module doc.
+pub(crate) struct Driver<R> {
+    limits: EpochLimits,
+    pace: Pace,
+    rules: R,
+    ports: Ports,
+    shared: Arc<Shared>,
+    writer: WriterId,
+    phase: Phase,
+    backoff: Backoff,
+
+    bindings: BindingReader,
+    bound: BoundReader,
+    /// Accepted, not yet followed.
+    accepted: VecDeque<Accepted>,
+    reading: Option<Reading>,
+
+    waiting: BTreeMap<TopicPartition, Waiting>,
+    read_next: BTreeMap<TopicPartition, Offset>,
+    /// Partitions still to be read in this round.
+    round: VecDeque<TopicPartition>,
+    /// Whether this round has found anything.
+    has_news: bool,
+    waiting_since: Option<TimestampMs>,
+    proposal: Option<Proposal>,
+
+    folder: Folder,
+    commits: Receiver<Committed>,
+    fed: Epoch,
+    received: Epoch,
+    unemitted: Option<Box<Committed>>,
+    /// Emitted, not yet acknowledged.
+    emitted: VecDeque<CommittedState>,
+    snapshot: Epoch,
+}
+
+impl<R: Rules> Driver<R> {
     pub(crate) fn new(
         config: EngineConfig,
-        log: Arc<dyn EventLog>,
+        ports: Ports,
         shared: Arc<Shared>,
-        sink: Sink,
+        (writer, pace, rules): (WriterId, Pace, R),
     ) -> Result<Self, EngineError> {
-        let progress = Arc::clone(&shared.progress);
-        let folder =
-            Folder::start_with(&config.core, (config.workers, Folds::All), progress, sink)?;
+        // Bounded by `has_room`.
+        let (to, commits) = unbounded();
+        // Only a driver that is being dropped does not receive.
+        let sink = Box::new(move |committed| drop(to.send(committed)));
+        let EngineConfig { core, workers, epoch: limits } = config;
+        let folder = Folder::start_with(&core, (workers, Folds::All), Arc::default(), sink)?;
+        crash_point!("start");
         Ok(Self {
-            bindings: BindingReader::new(Arc::clone(&log)),
-            bound: BoundReader::new(Arc::clone(&log), config.core.late_allowance_ms()),
+            limits,
+            pace,
+            rules,
+            shared,
+            writer,
+            phase: Phase::Scan(Box::new(BindingReader::new(Arc::clone(&ports.log)))),
+            backoff: Backoff::default(),
+            bindings: BindingReader::new(Arc::clone(&ports.log)),
+            bound: BoundReader::new(Arc::clone(&ports.log), core.late_allowance_ms()),
+            accepted: VecDeque::new(),
+            reading: None,
             waiting: BTreeMap::new(),
             read_next: BTreeMap::new(),
-            writer: WriterId(eddyline_connect::random::bytes()),
+            round: VecDeque::new(),
+            has_news: true,
             waiting_since: None,
-            config,
-            log,
-            shared,
+            proposal: None,
             folder,
+            commits,
+            fed: Epoch(0),
+            received: Epoch(0),
+            unemitted: None,
+            emitted: VecDeque::new(),
+            snapshot: Epoch(0),
+            ports,
         })
     }
 
-    /// Runs until told to stop; the digest as of then.
-    pub(crate) fn run(mut self, commands: &Receiver<Command>) -> Result<StateDigest, EngineError> {
-        self.recover()?;
-        self.fence()?;
-        self.enter_partitions();
-        self.shared.is_recovered.store(true, Ordering::Release);
-        let mut version = AppendVersion::default();
-        loop {
-            match commands.try_recv() {
-                Ok(Command::Digest(to)) => drop(to.send(self.folder.digest())),
-                Ok(Command::Stop) | Err(crossbeam_channel::TryRecvError::Disconnected) => break,
-                Err(crossbeam_channel::TryRecvError::Empty) => {}
-            }
-            let seen = self.log.wait(version, Duration::ZERO);
-            self.refill()?;
-            if !self.bind_when_due()? {
-                version = self.log.wait(seen, self.patience());
-            }
+    /// One step; see the module doc. After an error the driver is of no use any more.
+    pub(crate) fn step(&mut self) -> Result<Step, EngineError> {
+        let now = self.ports.clock.now();
+        if let Some(left) = self.backoff.left_ms(now) {
+            return Ok(Step::Rest(left));
         }
-        Ok(self.folder.end())
+        match self.act(now) {
+            Err(error) if error.is_transient() => {
+                let wait = self.backoff.failed(now);
+                let failures = self.backoff.failures();
+                tracing::warn!(error = &error as &dyn std::error::Error, failures, "will retry");
+                Ok(Step::Rest(wait))
+            }
+            result => result,
+        }
     }
 
-    /// Folds again every epoch that is bound already.
-    fn recover(&mut self) -> Result<(), EngineError> {
-        loop {
-            let accepted = self.bindings.read()?;
-            // Void records give nothing, and more may follow them.
-            if accepted.is_empty() && self.bindings.is_at_end()? {
-                return Ok(());
-            }
-            for one in accepted {
-                match one {
-                    Accepted::Binding(binding) => {
-                        let input = self.bound.read_bound(&binding)?;
-                        self.note_bound(&binding);
-                        self.folder.feed(input);
-                    }
-                    Accepted::Control(control) => self.bound.control(&control)?,
-                    Accepted::Fence(_) => {}
+    fn act(&mut self, now: TimestampMs) -> Result<Step, EngineError> {
+        self.note_acknowledged();
+        if self.unemitted.is_none() {
+            self.unemitted = self.harvest()?;
+        }
+        if let Some(committed) = self.unemitted.take() {
+            return self.emit(committed);
+        }
+        if self.reading.is_some() || !self.accepted.is_empty() {
+            return self.follow(now);
+        }
+        match &self.phase {
+            Phase::Scan(_) => self.scan(now),
+            Phase::CatchUp(until) => self.catch_up(*until, now),
+            Phase::Check(_) => self.check_next(),
+            Phase::Claim(_) => self.claim(now),
+            Phase::Enter => self.enter(),
+            Phase::Live => self.live(now),
+        }
+    }
+
+    /// Whether it binds epochs.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live)
+    }
+
+    /// Whether everything that was fed is acknowledged.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.acknowledged() >= self.fed
+    }
+
+    /// Up to where a partition is bound.
+    pub(crate) fn bound_end(&self, partition: TopicPartition) -> Offset {
+        self.bindings.fold.bound().get(&partition).copied().unwrap_or(0)
+    }
+
+    /// The digest of all state; waits for the folds.
+    pub(crate) fn digest(&self) -> StateDigest {
+        self.folder.digest()
+    }
+
+    fn acknowledged(&self) -> Epoch {
+        // Outputs that were just made know of nothing.
+        self.ports.outputs.acknowledged()
+    }
+
+    fn has_room(&self) -> bool {
+        self.fed.0 < self.acknowledged().0 + IN_FLIGHT
+    }
+
+    /// Follows what was accepted and has not been followed.
+    fn follow(&mut self, now: TimestampMs) -> Result<Step, EngineError> {
+        if !self.has_room() {
+            return self.wait_for_folds(FOLDS_MS);
+        }
+        if let Some(mut reading) = self.reading.take() {
+            let progressed = self.bound.read_more(&mut reading);
+            // What was read so far is judged and must not be judged again.
+            match progressed {
+                Ok(Progressed::Whole(input)) => {
+                    self.backoff.succeeded();
+                    self.note_bound(reading.binding());
+                    self.feed(input, true);
+                }
+                Ok(Progressed::Part) => self.reading = Some(reading),
+                Ok(Progressed::Nothing) => {
+                    let checked = self.bound.check_is_there(&reading);
+                    self.reading = Some(reading);
+                    checked?;
+                    return Ok(Step::Rest(self.backoff.failed(now)));
+                }
+                Err(error) => {
+                    self.reading = Some(reading);
+                    return Err(error);
                 }
             }
+            return Ok(Step::Did);
         }
-    }
-
-    /// Claims the right to bind; whoever claims the same term first has it. The writer before may
-    /// have bound a last epoch in front of our fence: that is folded too.
-    fn fence(&mut self) -> Result<(), EngineError> {
-        let term = Term(self.bindings.fold.term().0 + 1);
-        self.propose(&BindingRecord::Fence(Fence { term, writer: self.writer }))?;
-        self.recover()?;
-        self.check_in_force()
-    }
-
-    fn check_in_force(&self) -> Result<(), EngineError> {
-        let fold = &self.bindings.fold;
-        if fold.writer() == self.writer { Ok(()) } else { Err(EngineError::Fenced(fold.term())) }
-    }
-
-    fn propose(&self, record: &BindingRecord) -> Result<(), EngineError> {
-        let value = Bytes::from(encode_binding(record));
-        let append = Append { partition: BINDINGS, key: Bytes::new(), value, headers: Vec::new() };
-        self.log.append(vec![append])?;
-        Ok(())
-    }
-
-    fn enter_partitions(&mut self) {
-        for topic in Topic::INPUTS {
-            for partition in 0..self.log.partitions(topic) {
-                let at = TopicPartition { topic, partition };
-                let bound = self.bindings.fold.bound().get(&at).copied();
-                let waiting = Waiting {
-                    topic_id: self.log.topic_id(topic),
-                    bound: bound.unwrap_or(0),
-                    is_listed: bound.is_some(),
-                    clock: self.bound.clock(at),
-                    records: std::collections::VecDeque::new(),
-                };
-                self.read_next.insert(at, waiting.bound);
-                self.waiting.insert(at, waiting);
-            }
+        match self.accepted.pop_front() {
+            Some(Accepted::Binding(binding)) => self.reading = Some(Reading::new(binding)),
+            Some(Accepted::Control(control)) => self.bound.control(&control)?,
+            Some(Accepted::Fence(_)) | None => {}
         }
+        Ok(Step::Did)
     }
 
-    /// Reads on in every partition, keeping about two epochs' worth ready.
-    fn refill(&mut self) -> Result<(), EngineError> {
-        let ready = self.config.epoch.backlog_events;
-        for (&partition, waiting) in &mut self.waiting {
-            if waiting.records.len() >= ready {
-                continue;
-            }
-            let from = self.read_next.entry(partition).or_default();
-            let (judged, next) = self.bound.judge(partition, *from, READ)?;
-            for judged in &judged {
-                if let crate::intake::Verdict::DeadLetter(refusal) = &judged.verdict {
-                    tracing::warn!(%partition, offset = judged.offset, pointer = refusal.pointer, reason = refusal.detail, "dead letter");
-                }
-            }
-            waiting.records.extend(judged);
-            *from = next;
-        }
-        Ok(())
-    }
-
-    /// Binds an epoch when there is enough, or when what there is has waited long enough.
-    fn bind_when_due(&mut self) -> Result<bool, EngineError> {
-        let ready: usize = self.waiting.values().map(|waiting| waiting.records.len()).sum();
-        if ready == 0 {
-            self.waiting_since = None;
-            return Ok(false);
-        }
-        let since = *self.waiting_since.get_or_insert_with(now);
-        let limits = self.config.epoch;
-        if ready < limits.events && now() - since < limits.wait {
-            return Ok(false);
-        }
-        let limit =
-            if ready >= limits.backlog_events { limits.backlog_events } else { limits.events };
-        let logical_time = self.bindings.fold.logical_time();
-        let Some(cut) = cut(&mut self.waiting, limit, logical_time) else { return Ok(false) };
-        self.bind(cut)?;
-        self.waiting_since = None;
-        Ok(true)
-    }
-
-    fn bind(&mut self, cut: Cut) -> Result<(), EngineError> {
-        let fold = &self.bindings.fold;
-        let binding = Binding {
-            term: fold.term(),
-            writer: self.writer,
-            epoch: fold.epoch().next(),
-            prev_hash: fold.chain(),
-            logical_time: cut.input.header.logical_time,
-            ranges: cut.ranges,
-        };
-        self.propose(&BindingRecord::Binding(binding.clone()))?;
-        while self.bindings.fold.epoch() < binding.epoch {
-            let accepted = self.bindings.read()?;
-            self.check_in_force()?;
-            if accepted.is_empty() && self.bindings.is_at_end()? {
-                // Durable on the log and still not to be read: the log is broken.
-                let reason = format!(
-                    "the binding of epoch {} was appended but cannot be read",
-                    binding.epoch
-                );
-                return Err(EngineError::Stopped(reason));
-            }
-        }
-        self.note_bound(&binding);
-        self.folder.feed(cut.input);
-        Ok(())
+    fn feed(&mut self, mut input: EpochInput, is_again: bool) {
+        self.rules.tamper(&mut input, is_again);
+        crash_point!("feed");
+        self.fed = self.folder.feed(input);
+        crash_point!("fed");
     }
 
     fn note_bound(&self, binding: &Binding) {
@@ -226,17 +324,37 @@ impl Driver {
         self.shared.bound_epoch.store(binding.epoch.0, Ordering::Release);
     }
 
-    fn patience(&self) -> Duration {
-        match self.waiting_since {
-            Some(since) => self.config.epoch.wait.saturating_sub(now() - since).min(IDLE),
-            None => IDLE,
-        }
+    fn append(&self, value: Bytes) -> Result<(), EngineError> {
+        let append = Append { partition: BINDINGS, key: Bytes::new(), value, headers: Vec::new() };
+        self.ports.log.append(vec![append])?;
+        Ok(())
+    }
+
+    /// Leaves when somebody else has claimed the right to bind.
+    fn check_in_force(&self) -> Result<(), EngineError> {
+        let fold = &self.bindings.fold;
+        let is_ours = fold.writer() == self.writer || self.rules.breaks(Breach::NoFence);
+        if is_ours { Ok(()) } else { Err(EngineError::Fenced(fold.term())) }
     }
 }
 
-/// When an epoch is closed depends on the clock; what is in it is bound on the log, so state does
-/// not.
-#[expect(clippy::disallowed_methods, reason = "the cut is recorded before anything depends on it")]
-fn now() -> Instant {
-    Instant::now()
+#[cfg(test)]
+mod tests {
+    use super::CRASH_POINTS;
+
+    #[test]
+    fn the_crash_points_are_those_of_the_sources() {
+        let sources = [
+            include_str!("driver.rs"),
+            include_str!("driver/emission.rs"),
+            include_str!("driver/live.rs"),
+            include_str!("driver/recovery.rs"),
+        ];
+        let after = sources.iter().flat_map(|text| text.split("crash_point!(\"").skip(1));
+        let mut found: Vec<&str> = after.filter_map(|rest| rest.split('"').next()).collect();
+        found.sort_unstable();
+        let mut named = CRASH_POINTS.to_vec();
+        named.sort_unstable();
+        assert_eq!(found, named);
+    }
 }

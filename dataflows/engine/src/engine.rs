@@ -7,8 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use eddyline_connect::clock::SteadyClock;
 use eddyline_connect::log::EventLog;
 use eddyline_model::config::CoreConfig;
+use eddyline_schemas::binding::WriterId;
 use eddyline_schemas::delta::PipelineCounts;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
@@ -16,9 +18,12 @@ use eddyline_schemas::topic::TopicPartition;
 use parking_lot::Mutex;
 
 use crate::committer::StateDigest;
-use crate::driver::Driver;
+use crate::driver::rules::Sound;
+use crate::driver::snapshots::{NoSnapshots, Snapshots};
+use crate::driver::{Driver, Pace, Ports};
 use crate::error::EngineError;
 use crate::folder::{Progress, Sink};
+use crate::outputs::{Handoff, Outputs};
 
 /// How epochs are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +92,19 @@ pub(crate) struct Shared {
     pub(crate) failure: Mutex<Option<String>>,
 }
 
+impl Shared {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Self {
+            lineage: Lineage::root(config.core.hash()),
+            bound_epoch: AtomicU64::new(0),
+            progress: Arc::default(),
+            bound_ends: Mutex::default(),
+            is_recovered: false.into(),
+            failure: Mutex::default(),
+        }
+    }
+}
+
 /// The newest bindings of each partition: (end, epoch), ascending.
 #[derive(Debug, Default)]
 pub(crate) struct BoundEnds(BTreeMap<TopicPartition, VecDeque<(Offset, Epoch)>>);
@@ -129,24 +147,49 @@ pub struct Engine {
     driver: Option<JoinHandle<Result<StateDigest, EngineError>>>,
 }
 
-/// Starts an engine on `log`: folds again what was bound, then goes on.
+/// Where an engine's epochs and snapshots go.
+pub struct EngineOutputs {
+    /// Deltas and features.
+    pub outputs: Box<dyn Outputs>,
+    /// Snapshots.
+    pub snapshots: Box<dyn Snapshots>,
+}
+
+/// Starts an engine on `log`: folds again what was bound, then goes on. `sink` has a thread of its
+/// own and is believed: what it has returned from is acknowledged.
 pub fn start(
     config: EngineConfig,
     log: Arc<dyn EventLog>,
     sink: Sink,
 ) -> Result<Engine, EngineError> {
     config.check()?;
-    let lineage = Lineage::root(config.core.hash());
-    let shared = Arc::new(Shared {
-        lineage,
-        bound_epoch: AtomicU64::new(0),
-        progress: Arc::default(),
-        bound_ends: Mutex::default(),
-        is_recovered: false.into(),
-        failure: Mutex::default(),
-    });
+    let shared = Arc::new(Shared::new(&config));
+    let outputs = Box::new(Handoff::start(sink, Arc::clone(&shared.progress))?);
+    run(config, log, EngineOutputs { outputs, snapshots: Box::new(NoSnapshots) }, shared)
+}
+
+/// As [`start`], with outputs that can fail and acknowledge.
+pub fn start_with(
+    config: EngineConfig,
+    log: Arc<dyn EventLog>,
+    outputs: EngineOutputs,
+) -> Result<Engine, EngineError> {
+    config.check()?;
+    let shared = Arc::new(Shared::new(&config));
+    run(config, log, outputs, shared)
+}
+
+fn run(
+    config: EngineConfig,
+    log: Arc<dyn EventLog>,
+    EngineOutputs { outputs, snapshots }: EngineOutputs,
+    shared: Arc<Shared>,
+) -> Result<Engine, EngineError> {
     let (commands, commanded): (Sender<Command>, Receiver<Command>) = bounded(16);
-    let driver = Driver::new(config, Arc::clone(&log), Arc::clone(&shared), sink)?;
+    let clock = Arc::new(SteadyClock::default());
+    let ports = Ports { log: Arc::clone(&log), clock, outputs, snapshots };
+    let writer = WriterId(eddyline_connect::random::bytes());
+    let driver = Driver::new(config, ports, Arc::clone(&shared), (writer, Pace::Free, Sound))?;
     let failure = Arc::clone(&shared);
     let run = move || {
         let result = driver.run(&commanded);
@@ -162,7 +205,7 @@ pub fn start(
     Ok(Engine { shared, log, commands, driver: Some(driver) })
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use eddyline_connect::log::{AppendError, ReadError};
+use eddyline_connect::log::{AppendError, BoxError, ReadError};
 use eddyline_schemas::binding::{BrokenRange, Term};
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
@@ -14,7 +14,7 @@ pub enum EngineError {
     /// The log cannot be read: halt, nothing may be skipped.
     #[error("cannot read the event log")]
     Read(#[from] ReadError),
-    /// A binding was not written for certain: restart and let the fold of the bindings decide.
+    /// A binding was not written for certain: let the fold of the bindings decide.
     #[error("cannot append a binding")]
     Append(#[from] AppendError),
     /// Another writer is in force: leave.
@@ -53,14 +53,85 @@ pub enum EngineError {
         /// The partition.
         partition: TopicPartition,
     },
-    /// A control of a newer version: halt.
-    #[error("epoch {epoch} holds a control that this version does not know: {control}")]
+    /// A control that this version cannot follow: halt.
+    #[error("epoch {epoch} begins with a control that this version cannot follow: {control}")]
     UnknownControl {
         /// Takes effect before it.
         epoch: Epoch,
         /// Its name.
         control: &'static str,
     },
+    /// A record was folded before anybody said that it is to be passed over: start again, which
+    /// folds without it.
+    #[error(
+        "offset {offset} of {partition} is to be passed over and was read already: start again, \
+         and it will be"
+    )]
+    SkipTooLate {
+        /// The partition.
+        partition: TopicPartition,
+        /// The record.
+        offset: Offset,
+    },
+    /// A partition that was bound is not there any more: halt.
+    #[error(
+        "{partition} was bound up to offset {bound}, but its topic has {partitions} partitions \
+         now: partitions can be added, never removed"
+    )]
+    PartitionGone {
+        /// The partition.
+        partition: TopicPartition,
+        /// How many there are.
+        partitions: u32,
+        /// Up to where it was bound.
+        bound: Offset,
+    },
+    /// The log lost its end: halt.
+    #[error(
+        "offsets {}..{} of {partition} were bound and are gone: the log was truncated; restore it \
+         from its archive",
+        missing.start, missing.end
+    )]
+    Truncated {
+        /// The partition.
+        partition: TopicPartition,
+        /// What is gone.
+        missing: Range<Offset>,
+    },
+    /// The log no longer holds what comes next: halt.
+    #[error(
+        "offsets {}..{} of {partition} were never bound and are gone: the log keeps its records \
+         for too short a time; restore it from a copy",
+        missing.start, missing.end
+    )]
+    Trimmed {
+        /// The partition.
+        partition: TopicPartition,
+        /// What is gone.
+        missing: Range<Offset>,
+    },
+    /// Something left the process that the bindings do not know: the log is older than it: halt.
+    #[error(
+        "{what} is at epoch {at}, but the bindings on the log end at epoch {bound}: the log is \
+         older than what was derived from it; restore it from its archive"
+    )]
+    Ahead {
+        /// What is ahead.
+        what: &'static str,
+        /// Its epoch.
+        at: Epoch,
+        /// The last epoch bound.
+        bound: Epoch,
+    },
+    /// An epoch could not be emitted: a retry may help.
+    #[error("cannot emit deltas")]
+    Emit(#[source] BoxError),
+    /// An epoch will never be taken: halt.
+    #[error("deltas were refused")]
+    Refused(#[source] BoxError),
+    /// A snapshot could not be written or found: a retry may help.
+    #[error("cannot reach the snapshots")]
+    Snapshot(#[source] BoxError),
     /// The workers did not start.
     #[error(transparent)]
     Flow(#[from] crate::flow::FlowError),
@@ -73,4 +144,33 @@ pub enum EngineError {
     /// The engine stopped before it could answer.
     #[error("the engine has stopped: {0}")]
     Stopped(String),
+}
+
+impl EngineError {
+    /// Whether the same operation may work later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Read(error) => matches!(error, ReadError::Unavailable { .. }),
+            Self::Append(error) => {
+                matches!(error, AppendError::Unavailable(_) | AppendError::Unknown(_))
+            }
+            Self::Emit(_) | Self::Snapshot(_) => true,
+            Self::Fenced(_)
+            | Self::InvalidBinding { .. }
+            | Self::BrokenRange(_)
+            | Self::BoundRecordsChanged { .. }
+            | Self::TopicRecreated { .. }
+            | Self::UnknownControl { .. }
+            | Self::SkipTooLate { .. }
+            | Self::PartitionGone { .. }
+            | Self::Truncated { .. }
+            | Self::Trimmed { .. }
+            | Self::Ahead { .. }
+            | Self::Refused(_)
+            | Self::Flow(_)
+            | Self::Config(_)
+            | Self::Thread(_)
+            | Self::Stopped(_) => false,
+        }
+    }
 }

@@ -49,6 +49,16 @@ impl Progress {
         self.changed.notify_all();
     }
 
+    /// As `set`, unless it is further already.
+    pub(crate) fn raise(&self, state: CommittedState) {
+        let mut committed = self.committed.lock();
+        if committed.epoch < state.epoch {
+            *committed = state;
+            drop(committed);
+            self.changed.notify_all();
+        }
+    }
+
     /// Wakes everybody who waits, to look at something else.
     pub(crate) fn nudge(&self) {
         self.changed.notify_all();

@@ -15,16 +15,25 @@ mod flow;
 mod folder;
 mod graph;
 mod intake;
+mod outputs;
 pub mod rank;
 mod refold;
 mod sequencer;
+pub mod sim;
+mod skip;
 pub mod state;
 mod view;
 
 pub use committer::{Committed, StateDigest};
-pub use engine::{Engine, EngineConfig, EngineStatus, EpochLimits, start};
+pub use driver::CRASH_POINTS;
+pub use driver::snapshots::{NoSnapshots, SnapshotPoint, Snapshots};
+pub use engine::{
+    Engine, EngineConfig, EngineOutputs, EngineStatus, EpochLimits, start, start_with,
+};
 pub use error::EngineError;
 pub use flow::{Arrival, FlowError};
 pub use folder::{CommittedState, Folder, Sink};
 pub use graph::Folds;
+pub use outputs::{EmitError, Outputs};
 pub use refold::{Refold, last_bound_epoch, refold};
+pub use skip::skip_record;

@@ -7,7 +7,7 @@ use eddyline_model::config::CoreConfig;
 use eddyline_schemas::binding::Accepted;
 use eddyline_schemas::lineage::Epoch;
 
-use crate::bindings::{BindingReader, BoundReader};
+use crate::bindings::{BindingReader, BoundReader, skips};
 use crate::committer::StateDigest;
 use crate::error::EngineError;
 use crate::flow::Arrival;
@@ -34,7 +34,11 @@ pub fn refold(
     let mut folder = Folder::start(core, how.workers, sink)?;
     folder.set_arrival(how.arrival);
     let mut bindings = BindingReader::new(Arc::clone(&log));
-    let mut bound = BoundReader::new(log, core.late_allowance_ms());
+    let mut bound = BoundReader::new(Arc::clone(&log), core.late_allowance_ms());
+    let mut ahead = BindingReader::new(log);
+    while !ahead.is_at_end()? {
+        skips(&ahead.read()?).for_each(|(partition, offset)| bound.skip(partition, offset));
+    }
     let mut is_over = how.until == Some(Epoch(0));
     while !is_over {
         let accepted = bindings.read()?;

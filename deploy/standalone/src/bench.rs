@@ -4,6 +4,7 @@
 //! in a temporary folder inside the data folder, so that it is on the same disk as real data.
 
 mod baseline;
+mod crashes;
 #[cfg(test)]
 mod delta_sizes;
 mod factors;
@@ -23,6 +24,7 @@ use crate::config::{Config, ConfigArgs, load};
 use crate::exit::{Exit, OrStop, Outcome};
 use crate::node::Node;
 use crate::output::{Format, print_json, print_json_line, print_table};
+use crashes::CrashesArgs;
 use ingest::IngestBenchArgs;
 use stream::{Bodies, StreamShape};
 
@@ -33,6 +35,8 @@ pub(crate) enum BenchVerb {
     Ingest(IngestBenchArgs),
     /// Milliseconds from an accepted event to an answer that reflects it
     Freshness(FreshnessBenchArgs),
+    /// Crashes, lost replies, zombies: seeded schedules against the epoch protocol
+    Crashes(CrashesArgs),
 }
 
 /// Flags that all benchmarks take.
@@ -79,6 +83,7 @@ pub(crate) fn run(verb: &BenchVerb, config: &ConfigArgs) -> Outcome {
     match verb {
         BenchVerb::Ingest(args) => ingest::run(args, config),
         BenchVerb::Freshness(args) => run_freshness(args, config),
+        BenchVerb::Crashes(args) => crashes::run(args),
     }
 }
 

@@ -121,7 +121,9 @@ pub(crate) enum Verb {
     /// Measure the numbers of the README on this machine
     #[command(after_long_help = "Examples:
   eddyline bench ingest --json
-  eddyline bench freshness --json --rate 2000")]
+  eddyline bench freshness --json --rate 2000
+  eddyline bench crashes --schedules 10000 --seed 1
+  eddyline bench crashes --plant emit-before-bind --schedules 300")]
     Bench {
         #[command(subcommand)]
         verb: BenchVerb,
@@ -166,6 +168,7 @@ mod tests {
         ok("eddyline evaluate --dataset online-retail --path d --json --workers 2");
         ok("eddyline digest --data d --recompute --workers 4 --epoch 7");
         ok("eddyline bench freshness --json --rate 2000 --samples 1000");
+        ok("eddyline bench crashes --json --schedules 10 --seed 7 --plant no-fence");
         let refused = |line: &str| {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     allocator::keep_memory_longer();
     let cli = Cli::parse();
     tell_of_bugs();
-    match start_logs(&cli.log).and_then(|()| run(&cli)) {
+    match start_logs(&cli.log).and_then(|()| arm_crash_points()).and_then(|()| run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
             eprintln!("{stop}");
@@ -73,6 +73,13 @@ fn start_logs(filter: &str) -> Outcome {
         .with_ansi(std::io::stderr().is_terminal() && !plain)
         .init();
     Ok(())
+}
+
+/// Only what tests for crashes set in the environment kills this process.
+fn arm_crash_points() -> Outcome {
+    eddyline_connect::crash::arm_from_env(eddyline_dataflows::CRASH_POINTS)
+        .or_stop(Exit::Usage, || "reading the environment".into())
+        .map_err(|stop| stop.remedy("eddyline bench crashes --points names them"))
 }
 
 /// A panic is a bug: say so, and end the main thread's panics with the code for it.

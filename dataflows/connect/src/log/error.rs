@@ -36,8 +36,12 @@ pub enum AppendError {
     /// Certainly not written: the log stopped after an earlier failure and must be opened again.
     #[error("the log has stopped: {0}")]
     Stopped(String),
-    /// Maybe written: only an idempotent retry, after the log was opened again, is safe.
-    #[error("outcome of the append is unknown, the log has stopped")]
+    /// Certainly not written: a retry may help.
+    #[error("the log cannot be reached")]
+    Unavailable(#[source] BoxError),
+    /// Maybe written: only an idempotent retry is safe. A log on this machine has stopped and
+    /// must be opened again.
+    #[error("outcome of the append is unknown")]
     Unknown(#[source] BoxError),
 }
 

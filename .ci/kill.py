@@ -1,0 +1,115 @@
+"""kill -9 at every named crash point of the driver, several times each, on the embedded log.
+
+    python3 .ci/kill.py --binary PATH --scratch DIR [--results FILE] [--times N]
+
+For each point the server is started with EDDYLINE_CRASH_AT=point:n, events are posted until it has
+killed itself, and it is started again. Then every acknowledged event must have been folded, each
+once, and the digest of a clean close must be that of a fold of the log from its start.
+"""
+
+import argparse
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+from harness import Checks, Program, Server, conserved, run_stages
+
+# How often a point is passed before the process dies: at once, a little later, later.
+COUNTS = (1, 2, 7, 12, 20)
+# Points that a process passes once: there is no second time.
+ONCE = {"start", "caught-up", "fence", "fenced", "in-force", "live"}
+# Points that are there for what `up` does not have yet.
+UNUSED = {"snapshot", "snapshotted"}
+BATCHES = 60
+
+
+class Kill:
+    def __init__(self, checks, program, times):
+        self.checks = checks
+        self.program = program
+        self.times = times
+
+    def at(self, point):
+        for turn in range(self.times):
+            count = 1 if point in ONCE else COUNTS[turn % len(COUNTS)]
+            self.once(point, count, f"{point}-{turn}")
+
+    def once(self, point, count, data):
+        check, server = self.checks, Server(self.program, data)
+        what = f"{point}:{count}"
+        self.acknowledged, self.unanswered = set(), None
+        try:
+            if point in ONCE:
+                # A first life gives the second one something to recover.
+                self.post(server.start(), range(5))
+                server.kill()
+            check.that(f"{what}: the process killed itself", self.live(server, what), server.log)
+            server.start()
+            if self.unanswered is not None:
+                # It may have been taken: sent again it must not count twice.
+                self.post(server, [self.unanswered])
+            want = len(self.acknowledged)
+            sums = server.settled(want)
+            check.that(f"{what}: {want} acknowledged events are folded, each once",
+                       sums["applied"] == want and conserved(sums), sums)
+            check.equal(f"{what}: exit code of SIGTERM", server.terminate(), 0)
+            noted = json.loads((server.data / "digest.json").read_text())
+            again = self.program.json("digest", "--data", server.data, "--recompute",
+                                      "--workers", 2, "--output", "json")
+            check.equal(f"{what}: digest folded again", again["state_digest"],
+                        noted["state_digest"])
+        finally:
+            server.stop_hard()
+
+    def live(self, server, what):
+        """Whether the server killed itself while events were posted."""
+        try:
+            server.start(environment={"EDDYLINE_CRASH_AT": what})
+            self.post(server, range(5, 5 + BATCHES))
+        except (RuntimeError, OSError, http.client.HTTPException):
+            pass  # it died before it listened, or with a request in its hands
+        try:
+            return server.process.wait(20) == -signal.SIGKILL
+        except subprocess.TimeoutExpired:
+            return False
+
+    def post(self, server, batches):
+        """Posts batches of new events; one that is not answered is remembered."""
+        for batch in batches:
+            self.unanswered = batch
+            events = [
+                {"event_id": f"{batch}-{n}", "event_type": "view", "user_id": f"u{n % 7}",
+                 "item_id": f"i{(batch + n) % 11}"}
+                for n in range(20)
+            ]
+            answer = server.send("POST", "/v1/events", {"events": events})
+            if answer.status != 202:
+                raise RuntimeError(str(answer))
+            self.acknowledged.update(event["event_id"] for event in events)
+            self.unanswered = None
+            time.sleep(0.015)  # so that a batch is an epoch
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--scratch", required=True)
+    parser.add_argument("--results")
+    parser.add_argument("--times", type=int, default=3)
+    args = parser.parse_args()
+    checks = Checks()
+    program = Program(args.binary, args.scratch)
+    _, named, _ = program.run("bench", "crashes", "--points")
+    points = [point for point in named.split() if point not in UNUSED]
+    checks.that(f"{len(points)} crash points are named", len(points) >= 12, points)
+    run = Kill(checks, program, args.times)
+    stages = [(f"kill -9 at {point}", lambda point=point: run.at(point)) for point in points]
+    return run_stages(checks, stages, args.results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+//! The thread that steps a driver in production: it sleeps when the driver says so, and hears
+//! commands.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use eddyline_connect::log::AppendVersion;
+
+use super::rules::Rules;
+use super::{Driver, Step};
+use crate::committer::StateDigest;
+use crate::engine::Command;
+use crate::error::EngineError;
+
+impl<R: Rules> Driver<R> {
+    /// Runs until told to stop; the digest as of then.
+    pub(crate) fn run(mut self, commands: &Receiver<Command>) -> Result<StateDigest, EngineError> {
+        let mut seen = AppendVersion::default();
+        loop {
+            let patience = match self.step()? {
+                Step::Did => Duration::ZERO,
+                Step::Idle(ms) => {
+                    self.doze(&mut seen, millis(ms));
+                    Duration::ZERO
+                }
+                // Whoever wants it to stop must not have to wait until the log is back.
+                Step::Rest(ms) => millis(ms),
+            };
+            // What was bound before is folded before anything is answered.
+            if !self.is_live() && patience.is_zero() {
+                continue;
+            }
+            match commands.recv_timeout(patience) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Command::Digest(to)) => {
+                    self.settle()?;
+                    // Whoever asked may have given up.
+                    let _ = to.send(self.digest());
+                }
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.settle()?;
+        Ok(self.digest())
+    }
+
+    /// Sleeps until there is news of the log, or of the folds while they work.
+    fn doze(&mut self, seen: &mut AppendVersion, time: Duration) {
+        if self.received < self.fed {
+            if self.unemitted.is_none()
+                && let Ok(committed) = self.commits.recv_timeout(time)
+            {
+                self.unemitted = Some(self.received(committed));
+            }
+        } else if !self.has_room() {
+            std::thread::sleep(time);
+        } else {
+            *seen = self.ports.log.wait(*seen, time);
+        }
+    }
+
+    /// Emits everything that was fed, and waits until it is acknowledged.
+    fn settle(&mut self) -> Result<(), EngineError> {
+        loop {
+            self.note_acknowledged();
+            if self.unemitted.is_none() {
+                self.unemitted = self.await_commit()?;
+            }
+            let Some(committed) = self.unemitted.take() else { break };
+            match self.emit(committed) {
+                Err(error) if error.is_transient() => {
+                    let wait = self.backoff.failed(self.ports.clock.now());
+                    std::thread::sleep(millis(wait));
+                }
+                result => drop(result?),
+            }
+        }
+        while !self.is_settled() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.note_acknowledged();
+        Ok(())
+    }
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
