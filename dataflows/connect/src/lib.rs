@@ -13,6 +13,7 @@ pub mod clock;
 pub mod conformance;
 pub mod embedded;
 pub mod features;
+pub mod kafka;
 pub mod layout;
 pub mod log;
 pub mod memory;

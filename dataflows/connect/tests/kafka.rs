@@ -1,0 +1,16 @@
+//! The log on a real Kafka broker: `EDDYLINE_TEST_KAFKA=host:port`, each test in namespaces of its
+//! own. `.ci/kafka.py` starts a broker and runs them.
+
+#[path = "kafka/support.rs"]
+mod support;
+
+use eddyline_connect::conformance;
+
+use support::{Namespace, servers};
+
+#[test]
+#[ignore = "needs a broker: EDDYLINE_TEST_KAFKA"]
+fn kafka_log_conforms() {
+    let _ = servers();
+    conformance::event_log::run(&|| Box::new(Namespace::new("conforms").open()));
+}
