@@ -86,7 +86,7 @@ impl KafkaLog {
             what: what.to_owned(),
             source,
         };
-        watch.ask(&state.all()).map_err(|error| failed("say where the log ends", error.into()))?;
+        watch.ask_all().map_err(|error| failed("say where the log ends", error.into()))?;
         let (to, of) = (Arc::clone(&connection), Arc::clone(&state));
         let appender = Appender::new(to, of, topics.max_message_bytes)?;
         let keeper = Keeper::start(Arc::clone(&watch));

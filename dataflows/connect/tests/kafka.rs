@@ -14,3 +14,20 @@ fn kafka_log_conforms() {
     let _ = servers();
     conformance::event_log::run(&|| Box::new(Namespace::new("conforms").open()));
 }
+
+#[test]
+#[ignore = "needs a broker: EDDYLINE_TEST_KAFKA"]
+fn opens() {
+    for _ in 0..3 {
+        let t = std::time::Instant::now();
+        let ns = Namespace::new("o");
+        let log = ns.open();
+        println!("open {:?}", t.elapsed());
+        let t = std::time::Instant::now();
+        drop(log);
+        println!("drop {:?}", t.elapsed());
+        let t = std::time::Instant::now();
+        let log = ns.open();
+        println!("open again {:?}", t.elapsed());
+    }
+}

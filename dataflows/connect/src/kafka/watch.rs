@@ -54,6 +54,17 @@ impl Watch {
         self.ask_ends(partitions)
     }
 
+    /// Asks for everything; topics that were just made are not known to all brokers at once.
+    pub(super) fn ask_all(&self) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + self.connection.address.options.open_timeout;
+        loop {
+            match self.ask(&self.state.all()) {
+                Err(_) if Instant::now() < deadline => std::thread::sleep(SERVE),
+                done => return done,
+            }
+        }
+    }
+
     /// The edges of `partition` as they are now, whatever was known.
     pub(super) fn edges(&self, partition: TopicPartition) -> Result<Edges, KafkaError> {
         self.ask_starts(&[partition])?;
