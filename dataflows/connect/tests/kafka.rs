@@ -1,33 +1,23 @@
-//! The log on a real Kafka broker: `EDDYLINE_TEST_KAFKA=host:port`, each test in namespaces of its
-//! own. `.ci/kafka.py` starts a broker and runs them.
+//! The log on a real Kafka broker, each test in namespaces of its own. `.ci/kafka.py test` starts a
+//! broker, names it in `EDDYLINE_TEST_KAFKA`, and runs them one after the other: some kill it.
 
+#[path = "kafka/bench.rs"]
+mod bench;
+#[path = "kafka/faults.rs"]
+mod faults;
+#[path = "kafka/opening.rs"]
+mod opening;
+#[path = "kafka/reading.rs"]
+mod reading;
 #[path = "kafka/support.rs"]
 mod support;
 
 use eddyline_connect::conformance;
 
-use support::{Namespace, servers};
+use support::Namespace;
 
 #[test]
 #[ignore = "needs a broker: EDDYLINE_TEST_KAFKA"]
 fn kafka_log_conforms() {
-    let _ = servers();
     conformance::event_log::run(&|| Box::new(Namespace::new("conforms").open()));
-}
-
-#[test]
-#[ignore = "needs a broker: EDDYLINE_TEST_KAFKA"]
-fn opens() {
-    for _ in 0..3 {
-        let t = std::time::Instant::now();
-        let ns = Namespace::new("o");
-        let log = ns.open();
-        println!("open {:?}", t.elapsed());
-        let t = std::time::Instant::now();
-        drop(log);
-        println!("drop {:?}", t.elapsed());
-        let t = std::time::Instant::now();
-        let log = ns.open();
-        println!("open again {:?}", t.elapsed());
-    }
 }
