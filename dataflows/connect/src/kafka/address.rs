@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) open_timeout: Duration,
     /// How long an append or a read rides out an outage before it fails.
     pub(crate) patience: Duration,
+    /// How long a record waits for others before it is sent.
+    pub(crate) linger: Duration,
     /// How often topics are looked at: ids, partitions, starts.
     pub(crate) watch: Duration,
     /// Consumer group that progress is shown under.
@@ -78,6 +80,7 @@ impl Default for Options {
             retention_ms: -1,
             open_timeout: Duration::from_secs(15),
             patience: Duration::from_secs(60),
+            linger: Duration::ZERO,
             watch: Duration::from_secs(2),
             group: None,
             security: Security::default(),
@@ -158,6 +161,8 @@ impl Options {
             "retention_ms" => self.retention_ms = parse(key, value, "milliseconds, or -1")?,
             "open_timeout_ms" => self.open_timeout = millis(key, value)?,
             "patience_ms" => self.patience = millis(key, value)?,
+            "linger_ms" if value == "0" => self.linger = Duration::ZERO,
+            "linger_ms" => self.linger = millis(key, value)?,
             "watch_ms" => self.watch = millis(key, value)?,
             "group" => self.group = Some(value.to_owned()),
             "security" => self.security.protocol = Protocol::parse(value)?,
@@ -169,7 +174,7 @@ impl Options {
             _ => {
                 return Err(format!(
                     "unknown option {key:?}, there are: create, replication_factor, \
-                     min_insync_replicas, retention_ms, open_timeout_ms, patience_ms, watch_ms, \
+                     min_insync_replicas, retention_ms, open_timeout_ms, patience_ms, linger_ms, watch_ms, \
                      group, security, mechanism, user, password_file, ca_file"
                 ));
             }
@@ -243,7 +248,10 @@ mod tests {
     #[test]
     fn addresses_are_understood() {
         let plain = KafkaAddress::parse("//h:9092").expect("the least");
-        assert_eq!((plain.servers.as_str(), plain.topic("bindings").as_str()), ("h:9092", "bindings"));
+        assert_eq!(
+            (plain.servers.as_str(), plain.topic("bindings").as_str()),
+            ("h:9092", "bindings")
+        );
         assert_eq!(plain.options, Options::default());
         let full = "//a:1,[::1]:2/shop?create=false&replication_factor=3&patience_ms=250&group=g";
         let full = KafkaAddress::parse(full).expect("valid");

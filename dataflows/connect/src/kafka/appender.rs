@@ -174,9 +174,10 @@ impl Appender {
         let partition = append.partition;
         let least = self.state.slot(partition).map_or(0, |slot| slot.least_end());
         let delivery = Delivery { batch: Arc::clone(batch), place, partition, least };
-        let mut record = BaseRecord::with_opaque_to(self.connection.name(partition), Box::new(delivery))
-            .partition(number(partition))
-            .payload(&append.value[..]);
+        let mut record =
+            BaseRecord::with_opaque_to(self.connection.name(partition), Box::new(delivery))
+                .partition(number(partition))
+                .payload(&append.value[..]);
         if !append.key.is_empty() {
             record = record.key(&append.key[..]);
         }

@@ -43,7 +43,8 @@ impl Connection {
         let base = base_config(&address)?;
         let mut config = base.clone();
         config.set("isolation.level", "read_uncommitted");
-        let probe = config.create_with_context(ears.clone()).map_err(|error| refused(&address, error))?;
+        let probe =
+            config.create_with_context(ears.clone()).map_err(|error| refused(&address, error))?;
         let names = TOPICS.map(|topic| address.topic(topic.name())).to_vec();
         let connection = Self { address, ears, names, base, probe };
         connection.await_broker()?;
@@ -59,8 +60,6 @@ impl Connection {
             ("acks", "all"),
             ("compression.codec", "zstd"),
             ("compression.level", "1"),
-            // Whoever appends waits for the acknowledgement: nothing more would come meanwhile.
-            ("linger.ms", "0"),
             ("queue.buffering.max.messages", "500000"),
             ("queue.buffering.max.kbytes", "262144"),
             ("batch.num.messages", "10000"),
@@ -69,6 +68,7 @@ impl Connection {
             config.set(key, value);
         }
         config.set("message.timeout.ms", patience);
+        config.set("linger.ms", self.address.options.linger.as_millis().to_string());
         config.set("message.max.bytes", max_message_bytes.to_string());
         config
     }
@@ -82,7 +82,9 @@ impl Connection {
             ("auto.offset.reset", "error"),
             ("isolation.level", "read_committed"),
             ("enable.partition.eof", "false"),
-            ("fetch.wait.max.ms", "500"),
+            // One fetch for each broker is on its way: a seek, or a partition with room again, waits
+            // for it. New records end it at once.
+            ("fetch.wait.max.ms", "20"),
             ("fetch.error.backoff.ms", "50"),
             // The default of a second would make a reader that caught up with the prefetch wait.
             ("fetch.queue.backoff.ms", "2"),
@@ -164,7 +166,10 @@ impl Connection {
             let _ = self.probe.poll(Duration::ZERO);
             let Err(error) = answer else { return Ok(()) };
             if let Some(reason) = self.ears.credentials() {
-                return Err(OpenError::Credentials { servers: self.address.servers.clone(), reason });
+                return Err(OpenError::Credentials {
+                    servers: self.address.servers.clone(),
+                    reason,
+                });
             }
             if Instant::now() >= deadline {
                 let reason = self.ears.last().unwrap_or_else(|| error.to_string());

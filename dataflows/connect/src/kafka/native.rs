@@ -115,12 +115,7 @@ impl Event {
             let rk = client.native_ptr();
             let api = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
             let options = native::rd_kafka_AdminOptions_new(rk, api);
-            native::rd_kafka_AdminOptions_set_request_timeout(
-                options,
-                millis,
-                ptr::null_mut(),
-                0,
-            );
+            native::rd_kafka_AdminOptions_set_request_timeout(options, millis, ptr::null_mut(), 0);
             let topics = native::rd_kafka_TopicCollection_of_topic_names(
                 pointers.as_mut_ptr(),
                 pointers.len(),

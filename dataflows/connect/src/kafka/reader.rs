@@ -155,7 +155,11 @@ impl Readers {
                     reader.is_lost = true;
                     // What lies before the fault is given first; the next read runs into it.
                     let is_first = filler.batch.records.is_empty();
-                    return if is_first { Err(self.fault(partition, filler, error)) } else { Ok(()) };
+                    return if is_first {
+                        Err(self.fault(partition, filler, error))
+                    } else {
+                        Ok(())
+                    };
                 }
                 Some(Err(error)) => trouble = Some(error),
                 None => {}
@@ -237,7 +241,8 @@ impl Readers {
     ) -> Result<(), KafkaError> {
         let (name, number) = (self.connection.name(partition), number(partition));
         let queue = self.consumer.split_partition_queue(name, number);
-        let mut queue = queue.ok_or(KafkaError::Subscription(format!("no queue for {partition}")))?;
+        let mut queue =
+            queue.ok_or(KafkaError::Subscription(format!("no queue for {partition}")))?;
         let state: Weak<State> = Arc::downgrade(&self.state);
         // Called on librdkafka's thread: it must be quick and must not call back.
         queue.set_nonempty_callback(move || {

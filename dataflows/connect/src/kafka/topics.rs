@@ -86,8 +86,12 @@ pub(super) fn prepare(connection: &Connection, layout: LogLayout) -> Result<Chec
     let admin = Admin::new(connection, layout)?;
     let mut report = String::new();
     let found = admin.describe()?;
-    let missing: Vec<Topic> =
-        TOPICS.into_iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(topic, _)| topic).collect();
+    let missing: Vec<Topic> = TOPICS
+        .into_iter()
+        .zip(&found)
+        .filter(|(_, found)| found.is_none())
+        .map(|(topic, _)| topic)
+        .collect();
     if !missing.is_empty() && connection.address.options.create {
         admin.create(&missing)?;
     }
@@ -178,7 +182,9 @@ impl<'a> Admin<'a> {
         let names: Vec<String> = missing.iter().map(|topic| self.name(*topic)).collect();
         let rules: Vec<Vec<(&str, String)>> = missing
             .iter()
-            .map(|topic| rules(*topic, options).iter().map(|rule| (rule.key, rule.value())).collect())
+            .map(|topic| {
+                rules(*topic, options).iter().map(|rule| (rule.key, rule.value())).collect()
+            })
             .collect();
         let replicas = options.replication_factor.unwrap_or(-1);
         let new = |at: usize| NewTopic {
@@ -248,7 +254,8 @@ impl<'a> Admin<'a> {
         let names: Vec<String> = topics.iter().map(|topic| self.name(*topic)).collect();
         let asked: Vec<ResourceSpecifier<'_>> =
             names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        let failed = |error: &KafkaError| self.failed("show the settings of topics".to_owned(), error);
+        let failed =
+            |error: &KafkaError| self.failed("show the settings of topics".to_owned(), error);
         let answers = block_on(self.client.describe_configs(asked.iter(), &self.options()))
             .map_err(|error| failed(&error))?;
         let mut max_bytes = crate::log::MAX_RECORD_BYTES;

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::message::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 
 use super::connection::{Connection, Edge};
 use super::context::Ears;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use eddyline_connect::conformance::event_log::user_events;
+use eddyline_connect::kafka::KafkaLog;
 use eddyline_connect::log::{Append, AppendVersion, EventLog, ReadLimit};
 
 use crate::support::Namespace;
@@ -15,7 +16,8 @@ const LIMIT: ReadLimit = ReadLimit { records: 4_096, bytes: 8 << 20 };
 fn event(n: u64) -> Append {
     let mut mixed = n;
     let mut draw = || {
-        mixed = mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        mixed =
+            mixed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         mixed
     };
     let value: String = (0..18).map(|_| format!("{:016x}", draw())).collect();
@@ -41,31 +43,46 @@ fn percentiles(what: &str, mut latencies: Vec<Duration>) {
 #[test]
 #[ignore = "needs a broker: EDDYLINE_TEST_KAFKA"]
 fn bench_kafka() {
-    let namespace = Namespace::new("bench");
-    let log = namespace.open();
-    for threads in [1, 2, 4] {
-        let batches: Vec<Vec<Vec<Append>>> = (0..threads)
-            .map(|thread| {
-                let first = thread * 100 * BATCH;
-                let one = |batch: u64| {
-                    (0..BATCH).map(|n| event(first + batch * BATCH + n)).collect::<Vec<_>>()
-                };
-                (0..100).map(one).collect()
-            })
-            .collect();
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            for mine in batches {
-                let log = &log;
-                scope.spawn(move || {
-                    for batch in mine {
-                        log.append(batch).expect("appended");
-                    }
-                });
-            }
+    for linger in ["0", "1"] {
+        println!("linger_ms={linger}");
+        let namespace = Namespace::new("bench");
+        let log = namespace.open_with(&format!("linger_ms={linger}")).expect("it opens");
+        for threads in [1, 4] {
+            append_batches(&log, threads);
+        }
+        let latencies = (0..2_000).map(|n| {
+            let began = Instant::now();
+            log.append(vec![event(n)]).expect("appended");
+            began.elapsed()
         });
-        rate(&format!("append batches of {BATCH}, {threads} threads"), threads * 100 * BATCH, began.elapsed());
+        percentiles("append one", latencies.collect());
+        read_through(&log);
+        wake(&namespace);
     }
+}
+
+fn append_batches(log: &KafkaLog, threads: u64) {
+    let batches = |thread: u64| -> Vec<Vec<Append>> {
+        let first = thread * 100 * BATCH;
+        let one = |batch: u64| (0..BATCH).map(|n| event(first + batch * BATCH + n)).collect();
+        (0..100).map(one).collect()
+    };
+    let batches: Vec<_> = (0..threads).map(batches).collect();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for mine in batches {
+            scope.spawn(move || {
+                for batch in mine {
+                    log.append(batch).expect("appended");
+                }
+            });
+        }
+    });
+    let what = format!("append batches of {BATCH}, {threads} threads");
+    rate(&what, threads * 100 * BATCH, began.elapsed());
+}
+
+fn read_through(log: &KafkaLog) {
     let began = Instant::now();
     let mut records = 0;
     for partition in 0..4 {
@@ -78,13 +95,6 @@ fn bench_kafka() {
         }
     }
     rate("read from the start", records, began.elapsed());
-    let latencies = (0..2_000).map(|n| {
-        let began = Instant::now();
-        log.append(vec![event(n)]).expect("appended");
-        began.elapsed()
-    });
-    percentiles("append one", latencies.collect());
-    wake(&namespace);
 }
 
 /// From before an append by one handle to the read of it by another.

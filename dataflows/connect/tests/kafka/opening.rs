@@ -67,9 +67,10 @@ fn wrong_settings_are_reported_all_at_once() {
         ],
     );
     assert!(!text.contains(&topic("feedback")), "it is right: {text}");
-    let text = check_refused(namespace.open_with("min_insync_replicas=2"), &[
-        "min.insync.replicas is 1, must be at least 2",
-    ]);
+    let text = check_refused(
+        namespace.open_with("min_insync_replicas=2"),
+        &["min.insync.replicas is 1, must be at least 2"],
+    );
     assert!(!text.contains("missing"), "it was created: {text}");
 }
 

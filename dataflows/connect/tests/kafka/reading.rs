@@ -33,11 +33,11 @@ fn reads_jump_anywhere() {
     append_numbers(&log, 0..5_000);
     let mut place: u64 = 7;
     for _ in 0..200 {
-        place = place.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        place =
+            place.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let from = (place >> 33) % 5_000;
         let read = read_numbers(&log, from, 3);
-        let want: Vec<_> =
-            (from..from + read.len() as u64).map(|n| (n, n.to_string())).collect();
+        let want: Vec<_> = (from..from + read.len() as u64).map(|n| (n, n.to_string())).collect();
         assert!(!read.is_empty() && read == want, "{from}: {read:?}");
     }
 }
@@ -58,20 +58,26 @@ fn transactions_leave_gaps_and_no_ghosts() {
         other.send(record).map_err(|(error, _)| error).expect("queued");
         other.flush(PATIENCE).expect("sent");
     };
+    let await_end = |want| {
+        let is_there = || log.end_offset(user_events(0)).is_ok_and(|end| end == want);
+        eventually(&format!("the end is {want}"), is_there);
+    };
     append_numbers(&log, 0..1);
     other.begin_transaction().expect("begun");
     send("committed");
-    other.commit_transaction(PATIENCE).expect("committed"); // marker at 2
+    other.commit_transaction(PATIENCE).expect("committed");
+    await_end(3); // behind the marker, which comes a moment later
     other.begin_transaction().expect("begun");
     send("aborted");
-    other.abort_transaction(PATIENCE).expect("aborted"); // marker at 4
-    append_numbers(&log, 1..2); // at 5
+    other.abort_transaction(PATIENCE).expect("aborted");
+    await_end(5);
+    append_numbers(&log, 1..2);
     other.begin_transaction().expect("begun");
     send("last");
-    other.commit_transaction(PATIENCE).expect("committed"); // marker at 7: the end is 8
+    other.commit_transaction(PATIENCE).expect("committed");
+    await_end(8);
     let own = |n: u64| (if n == 0 { 0 } else { 5 }, n.to_string());
     let committed = |offset: u64, text: &str| (offset, text.to_owned());
-    eventually("the end is known", || log.end_offset(user_events(0)).is_ok_and(|end| end == 8));
     let mut read = Vec::new();
     let mut next = 0;
     while next < 8 {
