@@ -186,7 +186,8 @@ impl Appender {
         }
         loop {
             let Err((error, refused)) = producer.send(record) else { return Ok(()) };
-            if !passes(&error) || Instant::now() >= deadline {
+            let is_over = Instant::now() >= deadline || self.state.stopped().is_some();
+            if is_over || !passes(&error) {
                 return Err(error);
             }
             record = refused;

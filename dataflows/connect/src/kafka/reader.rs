@@ -156,7 +156,7 @@ impl Readers {
                     // What lies before the fault is given first; the next read runs into it.
                     let is_first = filler.batch.records.is_empty();
                     return if is_first {
-                        Err(self.fault(partition, filler, error))
+                        Err(self.fault(partition, filler, &error))
                     } else {
                         Ok(())
                     };
@@ -282,14 +282,14 @@ impl Readers {
     }
 
     /// Fetching stopped: what is there now says why.
-    fn fault(&self, partition: TopicPartition, filler: &Filler, error: KafkaError) -> ReadError {
+    fn fault(&self, partition: TopicPartition, filler: &Filler, error: &KafkaError) -> ReadError {
         let from = filler.batch.next;
         let Ok(edges) = self.watch.edges(partition) else {
-            return self.unavailable(partition, &error);
+            return self.unavailable(partition, error);
         };
         match check_offset(partition, from, edges.start, edges.end) {
             Err(missing) => missing,
-            Ok(()) => self.unavailable(partition, &error),
+            Ok(()) => self.unavailable(partition, error),
         }
     }
 

@@ -130,17 +130,15 @@ fn appends_of_another_process_wake_a_reader() {
     let namespace = Namespace::new("wake");
     let (reader, writer) = (namespace.open(), namespace.open());
     assert_eq!(read_numbers(&reader, 0, 1), []);
-    let mut next = 0;
     for n in 0..50 {
         let seen = reader.wait(AppendVersion::default(), Duration::ZERO);
         append_numbers(&writer, n..n + 1);
         let mut seen = seen;
         let began = Instant::now();
-        while read_numbers(&reader, next, 1).is_empty() {
+        while read_numbers(&reader, n, 1).is_empty() {
             seen = reader.wait(seen, PATIENCE);
             assert!(began.elapsed() < PATIENCE, "a wake-up was lost at {n}");
         }
-        next += 1;
     }
 }
 
