@@ -15,6 +15,9 @@ use super::native::{Description, describe_topics};
 use crate::layout::TOPICS;
 use crate::log::OpenError;
 
+/// How old librdkafka's idea of topics and leaders may get.
+const MOST_STALE: Duration = Duration::from_secs(5);
+
 /// See the module doc.
 pub(super) struct Connection {
     pub(super) address: KafkaAddress,
@@ -202,8 +205,9 @@ fn base_config(address: &KafkaAddress) -> Result<ClientConfig, OpenError> {
     // Come back soon after an outage; the default waits for up to ten seconds.
     config.set("reconnect.backoff.ms", "50");
     config.set("reconnect.backoff.max.ms", "1000");
-    let watch = address.options.watch.as_millis().to_string();
-    config.set("topic.metadata.refresh.interval.ms", watch);
+    // New partitions and leaders are noticed at least as soon as we notice them.
+    let refresh = address.options.watch.min(MOST_STALE).as_millis().to_string();
+    config.set("topic.metadata.refresh.interval.ms", refresh);
     if address.servers.split(',').all(is_ipv4_loopback) {
         config.set("broker.address.family", "v4");
     }
