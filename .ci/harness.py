@@ -140,8 +140,9 @@ class Answer:
 class Server:
     """`eddyline up` or `demo` on one data folder."""
 
-    def __init__(self, program, data, verb="up"):
+    def __init__(self, program, data, verb="up", options=()):
         self.program = program
+        self.options = options
         self.verb = verb
         self.data = program.folder / data
         self.log = f"{data}.log"
@@ -153,7 +154,7 @@ class Server:
         note.unlink(missing_ok=True)
         listen = f"127.0.0.1:{port}"
         self.process = self.program.start(
-            self.verb, "--data", self.data, "--listen", listen, log=self.log,
+            self.verb, "--data", self.data, "--listen", listen, *self.options, log=self.log,
             environment=environment,
         )
 

@@ -15,6 +15,7 @@ pub mod crash;
 pub mod deltas;
 pub mod embedded;
 pub mod features;
+pub mod kafka;
 pub mod layout;
 pub mod log;
 pub mod memory;

@@ -2,12 +2,13 @@
 //!
 //! Invariants that every implementation keeps and the conformance suite checks:
 //!
-//! * offsets of a partition start at 0 and have no gap; a record never changes its offset;
-//! * [`EventLog::append`] returns only when the batch is durable, and a batch is visible to
-//!   readers as a whole or not at all;
-//! * append time is stamped once, by the log: max(previous of that partition, clock), so it never
-//!   goes backwards within a partition;
-//! * a log that is not sure of what it wrote stops: it refuses everything from then on.
+//! * offsets of a partition ascend; a record never changes its offset;
+//! * [`EventLog::append`] returns only when the batch is durable, and then this handle sees it;
+//! * append time is stamped once, by the log;
+//! * a log that is not sure of what it holds stops: it refuses everything from then on.
+//!
+//! What a log of our own promises beyond that, and one that brokers keep cannot, says
+//! [`EventLog::guarantees`]; whoever relies on it asks.
 //!
 //! All calls block; none may be made from an async task without a blocking section.
 
@@ -63,10 +64,29 @@ pub struct ReadBatch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AppendVersion(pub u64);
 
+/// What a log promises beyond the module doc. The conformance suite checks what is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarantees {
+    /// A batch is visible to readers as a whole or not at all.
+    pub whole_batches: bool,
+    /// Offsets of a partition have no gap: they count its records.
+    pub dense_offsets: bool,
+    /// Append time never goes backwards within a partition: max(previous, clock).
+    pub rising_append_time: bool,
+}
+
+impl Guarantees {
+    /// Everything that can be promised.
+    pub const ALL: Self =
+        Self { whole_batches: true, dense_offsets: true, rising_append_time: true };
+}
+
 /// A durable, partitioned, append-only log. See the module doc for what it promises.
 pub trait EventLog: Send + Sync {
     /// Appends `batch` and returns the offset of each of its records, in the order of the batch,
-    /// when all of them are durable. An empty batch is durable at once.
+    /// when all of them are durable. An empty batch is durable at once. The error says whether the
+    /// batch is certainly not written; if not, any part of it may be, and only a retry whose effect
+    /// is idempotent is safe.
     fn append(&self, batch: Vec<Append>) -> Result<Vec<Offset>, AppendError>;
 
     /// Reads on from `from`. At the end of the partition the batch is empty; below its start or
@@ -81,10 +101,11 @@ pub trait EventLog: Send + Sync {
     /// The first offset that can be read.
     fn start_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError>;
 
-    /// The offset that the next record will get.
+    /// The offset that the next record will get, as far as this handle knows: never before what it
+    /// acknowledged or returned; appends of other processes may show a moment later.
     fn end_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError>;
 
-    /// Number of partitions of `topic`.
+    /// Number of partitions of `topic`; it may grow at run time, never shrink.
     fn partitions(&self, topic: Topic) -> u32;
 
     /// Random identity of `topic`, made when it was created: a topic that was deleted and made
@@ -93,8 +114,21 @@ pub trait EventLog: Send + Sync {
 
     /// Blocks until something was appended that `seen` does not cover, the log stopped, or
     /// `timeout` is over; returns what is covered now. A reader takes the version *before* it
-    /// reads, so that no append is missed.
+    /// reads, so that no append is missed. What other processes append wakes it promptly in
+    /// partitions that were read before. It may wake without news.
     fn wait(&self, seen: AppendVersion, timeout: Duration) -> AppendVersion;
+
+    /// What the log promises beyond the module doc.
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::ALL
+    }
+
+    /// Shows how far a reader has come to tools that watch lag, where the log has such: for each
+    /// partition the offset to read next. Never read back: truth is in the bindings. It does not
+    /// wait.
+    fn commit_group(&self, _progress: &[(TopicPartition, Offset)]) -> Result<(), BoxError> {
+        Ok(())
+    }
 }
 
 impl Append {
@@ -124,7 +158,7 @@ pub(crate) fn check_batch(
         }
         let bytes = append.payload_bytes();
         if bytes > MAX_RECORD_BYTES || append.headers.len() > usize::from(u16::MAX) {
-            return Err(AppendError::TooLarge { index, bytes });
+            return Err(AppendError::TooLarge { index, bytes, most: MAX_RECORD_BYTES });
         }
     }
     Ok(())

@@ -1,30 +1,34 @@
-//! Which event log, by URL: `memory:`, or `embedded:` and a folder, such as `embedded:./data`.
+//! Which event log, by URL: `memory:`, or `embedded:` and a folder, such as `embedded:./data`, or
+//! `kafka://host:port/namespace`.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
 use crate::embedded::EmbeddedLog;
+use crate::kafka::{KafkaAddress, KafkaLog};
 use crate::layout::LogLayout;
 use crate::log::{EventLog, OpenError};
 use crate::memory::MemoryLog;
 
 /// Schemes that [`open_log`] can open.
-pub const SCHEMES: [&str; 2] = ["memory:", "embedded:FOLDER"];
+pub const SCHEMES: [&str; 3] = ["memory:", "embedded:FOLDER", "kafka://HOST:PORT/NAMESPACE"];
 
 /// A URL that names a log this build can open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum LogUrl<'a> {
     Memory,
     Embedded(&'a Path),
+    Kafka(Box<KafkaAddress>),
 }
 
-/// Opens the log that `url` names, on the machine's clock.
+/// Opens the log that `url` names, on the machine's clock; Kafka's brokers have clocks of their own.
 pub fn open_log(url: &str, layout: LogLayout) -> Result<Arc<dyn EventLog>, OpenError> {
     let clock = Arc::new(SystemClock);
     Ok(match LogUrl::parse(url)? {
         LogUrl::Memory => Arc::new(MemoryLog::new(layout, clock)),
         LogUrl::Embedded(folder) => Arc::new(EmbeddedLog::open(folder, layout, clock)?),
+        LogUrl::Kafka(address) => Arc::new(KafkaLog::open(*address, layout)?),
     })
 }
 
@@ -48,7 +52,11 @@ impl<'a> LogUrl<'a> {
                 Err(refused("write the folder right after the colon: embedded:./data".to_owned()))
             }
             ("embedded", folder) => Ok(Self::Embedded(Path::new(folder))),
-            ("kafka" | "fluvio", _) => {
+            ("kafka", rest) => match KafkaAddress::parse(rest) {
+                Ok(address) => Ok(Self::Kafka(Box::new(address))),
+                Err(reason) => Err(refused(reason)),
+            },
+            ("fluvio", _) => {
                 Err(refused(format!("this build has no {scheme} adapter yet, it has {known}")))
             }
             _ => Err(refused(format!("unknown scheme {scheme:?}, write one of {known}"))),
@@ -76,7 +84,9 @@ mod tests {
         check("memory:x", Err("write memory:"));
         check("embedded:", Err("name a folder"));
         check("embedded://data", Err("right after the colon"));
-        check("kafka://broker:9092", Err("no kafka adapter yet"));
+        let address = KafkaAddress::parse("//broker:9092/shop").expect("valid");
+        check("kafka://broker:9092/shop", Ok(LogUrl::Kafka(Box::new(address))));
+        check("kafka:broker:9092", Err("write kafka://host:port"));
         check("fluvio://sc", Err("no fluvio adapter yet"));
         check("redis://h", Err("unknown scheme \"redis\", write one of memory:, embedded:FOLDER"));
         check("data", Err("no scheme"));

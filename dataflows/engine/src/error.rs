@@ -151,9 +151,7 @@ impl EngineError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Read(error) => matches!(error, ReadError::Unavailable { .. }),
-            Self::Append(error) => {
-                matches!(error, AppendError::Unavailable(_) | AppendError::Unknown(_))
-            }
+            Self::Append(error) => error.may_pass() || matches!(error, AppendError::Unknown(_)),
             Self::Emit(_) | Self::Snapshot(_) => true,
             Self::Fenced(_)
             | Self::InvalidBinding { .. }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eddyline_connect::clock::SystemClock;
-use eddyline_connect::log::EventLog;
+use eddyline_connect::log::{EventLog, OpenError};
 use eddyline_connect::url::open_log;
 use eddyline_dataflows::{EngineConfig, EngineStatus, StateDigest};
 use eddyline_serving::door::{Door, DoorLimits};
@@ -57,9 +57,28 @@ pub(crate) struct Node {
 pub(crate) fn open_event_log(config: &Config) -> Outcome<Arc<dyn EventLog>> {
     let dir = &config.data_dir;
     std::fs::create_dir_all(dir).or_stop(Exit::Io, || format!("creating {}", dir.display()))?;
-    open_log(&config.log.url, config.log.layout)
-        .or_stop(Exit::Io, || format!("cannot open the log {}", config.log.url))
-        .map_err(|stop| stop.remedy("stop the process that uses it, or choose another --data DIR"))
+    let opened = open_log(&config.log.url, config.log.layout);
+    let (exit, remedy) = opened.as_ref().err().map_or((Exit::Io, None), reaction);
+    let stopped = opened.or_stop(exit, || format!("cannot open the log {}", config.log.url));
+    stopped.map_err(|stop| remedy.into_iter().fold(stop, |stop, remedy| stop.remedy(remedy)))
+}
+
+/// How the process ends when the log does not open, and what to try where the error does not say.
+fn reaction(error: &OpenError) -> (Exit, Option<&'static str>) {
+    match error {
+        OpenError::Unreachable { .. } | OpenError::Brokers { .. } => (Exit::Unavailable, None),
+        OpenError::Credentials { .. } | OpenError::Topics { .. } | OpenError::Url { .. } => {
+            (Exit::Config, None)
+        }
+        OpenError::InUse { .. }
+        | OpenError::FewerPartitions { .. }
+        | OpenError::FixedPartitions { .. }
+        | OpenError::Damaged { .. }
+        | OpenError::Lost { .. }
+        | OpenError::Io { .. } => {
+            (Exit::Io, Some("stop the process that uses it, or choose another --data DIR"))
+        }
+    }
 }
 
 impl Node {

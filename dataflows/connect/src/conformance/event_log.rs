@@ -1,5 +1,6 @@
 //! The conformance suite of [`EventLog`]. Implementations are made with the default
-//! [`LogLayout`].
+//! [`LogLayout`]. What not every log can promise ([`EventLog::guarantees`]) is checked where it is
+//! promised; offsets are checked to be dense, since nothing in the suite makes a gap.
 
 mod concurrent;
 mod reading;

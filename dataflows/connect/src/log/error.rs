@@ -23,8 +23,7 @@ pub enum AppendError {
     },
     /// Certainly not written: split or drop the record.
     #[error(
-        "record {index} of the batch is too large: {bytes} bytes, at most {} and {} headers",
-        super::MAX_RECORD_BYTES,
+        "record {index} of the batch is too large: {bytes} bytes, at most {most} and {} headers",
         u16::MAX
     )]
     TooLarge {
@@ -32,16 +31,21 @@ pub enum AppendError {
         index: usize,
         /// Its size.
         bytes: usize,
+        /// What the log takes.
+        most: usize,
     },
     /// Certainly not written: the log stopped after an earlier failure and must be opened again.
     #[error("the log has stopped: {0}")]
     Stopped(String),
-    /// Certainly not written: a retry may help.
-    #[error("the log cannot be reached")]
+    /// Certainly not written: the log takes nothing at the moment, a retry may help.
+    #[error("the log cannot be reached, nothing was written")]
     Unavailable(#[source] BoxError),
-    /// Maybe written: only an idempotent retry is safe. A log on this machine has stopped and
-    /// must be opened again.
-    #[error("outcome of the append is unknown")]
+    /// Maybe written, in part or as a whole: the log did not acknowledge it in time. The log goes
+    /// on; only a retry whose effect is idempotent is safe.
+    #[error("outcome of the append is unknown: the log did not acknowledge it in time")]
+    Uncertain(#[source] BoxError),
+    /// Maybe written: only an idempotent retry, after the log was opened again, is safe.
+    #[error("outcome of the append is unknown, the log has stopped")]
     Unknown(#[source] BoxError),
 }
 
@@ -49,7 +53,13 @@ impl AppendError {
     /// Whether the batch is certainly not on the log.
     #[must_use]
     pub fn is_certainly_not_written(&self) -> bool {
-        !matches!(self, Self::Unknown(_))
+        !matches!(self, Self::Unknown(_) | Self::Uncertain(_))
+    }
+
+    /// Whether the same log may take the same batch a moment later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Uncertain(_))
     }
 }
 
@@ -170,6 +180,49 @@ pub enum OpenError {
         /// The failure.
         #[source]
         source: io::Error,
+    },
+    /// No broker answered in time: start one, or correct the URL.
+    #[error(
+        "no Kafka broker of {servers} answered within {} s ({reason}): start it, or correct log.url",
+        waited.as_secs_f32()
+    )]
+    Unreachable {
+        /// As the URL names them.
+        servers: String,
+        /// How long was waited.
+        waited: std::time::Duration,
+        /// What was heard last.
+        reason: String,
+    },
+    /// The brokers refuse who we are: correct user or password.
+    #[error(
+        "the Kafka brokers of {servers} refuse the credentials ({reason}): correct user, \
+         password_file and mechanism in log.url"
+    )]
+    Credentials {
+        /// As the URL names them.
+        servers: String,
+        /// What they say.
+        reason: String,
+    },
+    /// Topics are missing or set in a way that would lose records: run the commands of the report.
+    #[error("topics on {servers} are not as they must be\n{report}")]
+    Topics {
+        /// As the URL names them.
+        servers: String,
+        /// Each setting: what it is, what it must be, and the command that changes it.
+        report: String,
+    },
+    /// The brokers do not do what opening needs.
+    #[error("the Kafka brokers of {servers} do not {what}")]
+    Brokers {
+        /// As the URL names them.
+        servers: String,
+        /// What was asked of them.
+        what: String,
+        /// The failure.
+        #[source]
+        source: BoxError,
     },
     /// The URL does not say which log.
     #[error("log url {url:?}: {reason}")]

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use eddyline_connect::crash_point;
-use eddyline_connect::log::{AppendError, ReadLimit};
+use eddyline_connect::log::ReadLimit;
 use eddyline_schemas::binding::{Accepted, Binding, BindingRecord};
 use eddyline_schemas::codec::encode_binding;
 use eddyline_schemas::time::TimestampMs;
@@ -160,7 +160,8 @@ impl<R: Rules> Driver<R> {
         if sent.is_ok() && self.rules.breaks(Breach::TrustReply) {
             self.feed_proposed();
         }
-        if let Err(EngineError::Append(AppendError::Unknown(_))) = &sent
+        if let Err(EngineError::Append(error)) = &sent
+            && !error.is_certainly_not_written()
             && self.rules.breaks(Breach::RecutAfterLostReply)
         {
             self.proposal = None;

@@ -169,7 +169,7 @@ impl Checker<'_> {
             self.within(key, u64::from(count), 1, u64::from(MAX_PARTITIONS));
         }
         if let Err(error) = check_log_url(&raw.url) {
-            let remedy = "use embedded:DIR, where DIR is relative to data.dir";
+            let remedy = "use embedded:DIR, where DIR is relative to data.dir, or kafka://HOST:PORT/NAMESPACE";
             self.refuse("log.url", error.to_string(), remedy);
             return None;
         }

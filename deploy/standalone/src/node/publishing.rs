@@ -104,13 +104,14 @@ fn publish(
 ) -> Result<(), DeltaError> {
     loop {
         match publisher.publish(deltas) {
-            Err(DeltaError::Append { source: AppendError::Unknown(cause), .. })
-                if !is_closing.load(Ordering::Acquire) =>
+            Err(DeltaError::Append { source, .. })
+                if (source.may_pass() || matches!(source, AppendError::Unknown(_)))
+                    && !is_closing.load(Ordering::Acquire) =>
             {
                 let epoch = deltas.epoch.0;
                 tracing::warn!(
                     epoch,
-                    error = &*cause as &dyn std::error::Error,
+                    error = &source as &dyn std::error::Error,
                     "publishing again"
                 );
                 std::thread::sleep(RETRY);

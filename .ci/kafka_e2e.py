@@ -1,0 +1,115 @@
+"""Eddyline on Apache Kafka: a real stream, both killed on the way, the same state folded again.
+
+    python3 .ci/kafka_e2e.py --binary PATH --movietweetings DIR --scratch DIR --cache DIR
+        [--results FILE]
+
+The broker is our own, on loopback, in --scratch; see kafka.py.
+"""
+
+import argparse
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+from harness import Checks, Program, Server, conserved, run_stages, wait_until
+from kafka import Broker
+
+ROWS = 6_000
+KILL_AT = 1_500
+
+
+class OnKafka:
+    def __init__(self, checks, program, broker, inputs):
+        self.checks = checks
+        self.program = program
+        self.broker = broker
+        self.files = ("ingest", "--dataset", "movietweetings", "--path", inputs)
+        files = (inputs / name for name in ("ratings.dat", "movies.dat"))
+        self.rows = sum(len(set(file.read_text(encoding="utf-8").splitlines())) for file in files)
+        self.options = ("--set", f"log.url=kafka://{broker.address}/e2e?open_timeout_ms=5000")
+        self.server = Server(program, "data", options=self.options)
+
+    def stream(self):
+        """kill -9 to the server, then to the broker, while a client sends."""
+        check, server = self.checks, self.server.start()
+        client = self.program.start(*self.files, "--server", server.url, log="client.log")
+        self.folded(KILL_AT)
+        server.kill()
+        server.start(server.port)
+        self.folded(2 * KILL_AT)
+        self.broker.kill()
+        alive = server.get("/v1/popular", window="24h").status
+        check.equal("an answer while the broker is dead", alive, 200)
+        self.broker.start()
+        check.equal("exit code of the client, which waited", client.wait(180), 0)
+        sums = server.settled(self.rows)
+        check.equal("rows applied", sums["applied"], self.rows)
+        check.equal("dead letters", sums["dead_letter"], 0)
+        check.that("accepted = applied + duplicate + late + dead letter", conserved(sums), sums)
+
+    def folded(self, least):
+        wait_until(f"{least} rows are folded", 120,
+                   lambda: self.server.pipeline()["accepted"] >= least)
+
+    def same_state(self):
+        check, server = self.checks, self.server
+        check.equal("SIGTERM: exit code", server.terminate(), 0)
+        closed = self.digest()
+        check.equal("where digest has it from", closed["source"], "clean close")
+        for workers in (1, 2):
+            again = self.digest("--recompute", "--workers", workers)
+            for member in ("lineage", "epoch", "state_digest"):
+                check.equal(f"{member} folded again by {workers} workers", again[member],
+                            closed[member])
+
+    def digest(self, *more):
+        return self.program.json("digest", "--data", self.server.data, *self.options, *more)
+
+    def nobody_there(self):
+        self.broker.stop()
+        code, _, stderr = self.program.run("digest", "--data", "elsewhere", *self.options,
+                                           "--recompute", seconds=60)
+        self.checks.equal("exit code without a broker", code, 69)
+        for part in (self.broker.address, "start it, or correct log.url"):
+            self.checks.that(f"the error says {part}", part in stderr, stderr)
+
+
+def sample(folder, into):
+    """The first rows of the stream and the whole catalogue."""
+    into.mkdir(parents=True)
+    shutil.copyfile(folder / "movies.dat", into / "movies.dat")
+    with open(folder / "ratings.dat", encoding="utf-8") as ratings:
+        rows = [next(ratings) for _ in range(ROWS)]
+    (into / "ratings.dat").write_text("".join(rows), encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--movietweetings", required=True, type=Path)
+    parser.add_argument("--scratch", required=True, type=Path)
+    parser.add_argument("--cache", required=True)
+    parser.add_argument("--results")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    inputs = args.scratch.resolve() / "movietweetings"
+    sample(args.movietweetings, inputs)
+    checks = Checks()
+    broker = Broker(args.scratch / "broker", args.cache).start()
+    run = OnKafka(checks, Program(args.binary, args.scratch), broker, inputs)
+    stages = [
+        ("a stream over Kafka, server and broker killed on the way", run.stream),
+        ("a clean end, and the same state folded again from Kafka", run.same_state),
+        ("no broker there", run.nobody_there),
+    ]
+    try:
+        return run_stages(checks, stages, args.results)
+    finally:
+        run.server.stop_hard()
+        broker.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
