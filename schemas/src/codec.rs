@@ -1,4 +1,4 @@
-//! Bytes of events, bindings and deltas: the `eddyline.v1` protobuf messages of `proto/`.
+//! Bytes of events, bindings, deltas and snapshots: the `eddyline.v1` protobuf messages of `proto/`.
 //!
 //! Encoding is deterministic: fields in the order of their numbers, map entries by key, so equal
 //! values are equal bytes. Decoding trusts nothing: an event passes the one validator of
@@ -9,12 +9,16 @@ mod binding;
 mod delta;
 mod event;
 mod features;
+mod part;
+mod snapshot;
 
 pub use binding::{InvalidBinding, decode_binding, encode_binding};
 pub use delta::{InvalidDelta, decode_delta, encode_delta};
 pub use event::{decode_event, encode_event};
 pub(crate) use event::{draft_of, encode_without_id};
 pub use features::{decode_user_features, encode_user_features};
+pub use part::{InvalidPart, PartHeader, PartSection, decode_part, encode_part_header};
+pub use snapshot::{InvalidManifest, decode_manifest, encode_manifest};
 
 #[expect(unreachable_pub, reason = "generated code, private to the crate")]
 pub(crate) mod wire {

@@ -14,5 +14,6 @@ pub mod id;
 pub mod item;
 pub mod lineage;
 pub mod record;
+pub mod snapshot;
 pub mod time;
 pub mod topic;

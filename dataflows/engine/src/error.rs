@@ -64,6 +64,9 @@ pub enum EngineError {
     /// The workers did not start.
     #[error(transparent)]
     Flow(#[from] crate::flow::FlowError),
+    /// A snapshot cannot be used or written.
+    #[error(transparent)]
+    Snapshot(#[from] crate::snapshot::SnapshotError),
     /// The configuration cannot be run.
     #[error("{0}")]
     Config(String),

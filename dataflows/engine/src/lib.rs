@@ -18,6 +18,7 @@ mod intake;
 pub mod rank;
 mod refold;
 mod sequencer;
+pub mod snapshot;
 pub mod state;
 mod view;
 
@@ -27,4 +28,4 @@ pub use error::EngineError;
 pub use flow::{Arrival, FlowError};
 pub use folder::{CommittedState, Folder, Sink};
 pub use graph::Folds;
-pub use refold::{Refold, last_bound_epoch, refold};
+pub use refold::{Refold, for_each_bound, last_bound_epoch, refold};

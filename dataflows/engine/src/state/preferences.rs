@@ -12,6 +12,7 @@ use eddyline_schemas::id::ItemRef;
 use eddyline_schemas::time::{HOUR_MS, TimestampMs};
 
 use super::canonical;
+use super::section::{self, InvalidSection, Reader};
 
 /// What a preference is about.
 #[derive(
@@ -97,6 +98,55 @@ impl PreferenceShard {
             list
         };
         UserPreferences { categories: list(Facet::Category), brands: list(Facet::Brand) }
+    }
+
+    /// Every touch in the window, summed over its hours: what the join holds of this shard.
+    pub(crate) fn touches(&self) -> BTreeMap<Touch, i64> {
+        let mut sums = BTreeMap::new();
+        for (touch, count) in self.window.values().flatten() {
+            *sums.entry(*touch).or_default() += count;
+        }
+        sums
+    }
+
+    /// Writes the shard's part of a section.
+    pub(crate) fn export(&self, out: &mut Vec<u8>) {
+        section::count(out, self.window.len());
+        for (hour, touches) in &self.window {
+            out.extend_from_slice(&hour.to_le_bytes());
+            section::count(out, touches.len());
+            for ((item, user), count) in touches {
+                out.extend_from_slice(&item.0.to_le_bytes());
+                out.extend_from_slice(&user.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+            }
+        }
+        section::count(out, self.counts.len());
+        for (user, counts) in &self.counts {
+            out.extend_from_slice(&user.to_le_bytes());
+            section::count(out, counts.len());
+            for ((facet, name), count) in counts {
+                out.push(*facet as u8);
+                section::text(out, name);
+                out.extend_from_slice(&count.to_le_bytes());
+            }
+        }
+    }
+
+    /// Reads what [`Self::export`] wrote.
+    pub(crate) fn import(from: &mut Reader<'_, '_>) -> Result<Self, InvalidSection> {
+        from.part = "preferences";
+        let touch = |from: &mut Reader<'_, '_>| {
+            let touch = (from.item()?, from.u32()?);
+            Ok((touch, from.i64()?))
+        };
+        let window = from.list(12, |from| Ok((from.i64()?, from.list(16, touch)?)))?;
+        let count = |from: &mut Reader<'_, '_>| {
+            let facet = if from.flag()? { Facet::Brand } else { Facet::Category };
+            Ok(((facet, from.name()?), from.i64()?))
+        };
+        let counts = from.list(8, |from| Ok((from.u32()?, from.list(13, count)?)))?;
+        Ok(Self { window, counts })
     }
 
     /// Rows in key order.
