@@ -4,21 +4,23 @@ mod support {
     pub(crate) mod contents;
     pub(crate) mod golden_stream;
     pub(crate) mod pinned_log;
+    pub(crate) mod position;
     pub(crate) mod rebind;
     pub(crate) mod snapshots;
 }
 
 use std::sync::Arc;
 
-use eddyline_connect::objects::{FolderObjects, MemoryObjects, ObjectStore};
+use eddyline_connect::objects::{Access, FolderObjects, MemoryObjects, ObjectStore, open_objects};
 use eddyline_dataflows::Folder;
 use eddyline_dataflows::snapshot::{Export, Restored, SnapshotError, SnapshotStore};
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Digest;
 
-use support::golden_stream::{core, golden_log};
-use support::snapshots::{Heard, epochs_of, exports_at, fold_rest, position_at};
+use support::golden_stream::{core, golden_log, path};
+use support::position::position_at;
+use support::snapshots::{Heard, epochs_of, exports_at, fold_rest};
 
 /// Epochs at which the fold moves: nothing, one, early, in the midst, one left, all.
 const MOVES: [usize; 6] = [0, 1, 9, 27, 49, 50];
@@ -75,34 +77,66 @@ fn what_is_read_and_written_again_is_the_same() {
     }
 }
 
-fn stores(root: &std::path::Path) -> [Arc<dyn ObjectStore>; 2] {
-    [Arc::new(MemoryObjects::new()), Arc::new(FolderObjects::open(root).expect("a folder"))]
-}
-
-#[test]
-fn a_snapshot_goes_through_a_store_and_back() {
-    let root = tempfile::tempdir().expect("a folder");
+/// Writes three snapshots and goes on from each.
+fn through(objects: Arc<dyn ObjectStore>) {
     let inputs = epochs_of(&core(), &golden_log());
-    let at = [20, 30, 40];
     let mut stayed = Folder::start(&core(), 1, Box::new(|_| {})).expect("starts");
     for input in &inputs {
         stayed.feed(input.clone());
     }
     let want = stayed.end();
-    for objects in stores(root.path()) {
-        let store = SnapshotStore::new(objects, &core()).with_part_bytes(100_000);
-        for export in exports_at(&core(), 2, &inputs, &at) {
-            let (epoch, lineage) = (export.epoch(), export.lineage());
-            let digest = restored(&export).digest(&core());
-            let written = store.write(export, position_at(epoch)).expect("written");
-            assert!(written.parts.0 > 4, "{written:?}");
-            assert_eq!(written.state_digest, digest.state_digest);
-            let read = store.newest_valid(lineage).expect("read").expect("there is one");
-            assert_eq!((read.epoch(), read.position()), (epoch, &position_at(epoch)));
-            assert_eq!(read.digest(&core()), digest);
-            assert_eq!(fold_rest(&core(), 3, read, &inputs).0, want);
-        }
+    let store = SnapshotStore::new(objects, &core()).with_part_bytes(100_000);
+    for export in exports_at(&core(), 2, &inputs, &[20, 30, 40]) {
+        let (epoch, lineage) = (export.epoch(), export.lineage());
+        let digest = restored(&export).digest(&core());
+        let written = store.write(export, position_at(epoch)).expect("written");
+        assert!(written.parts.0 > 4, "{written:?}");
+        assert_eq!(written.state_digest, digest.state_digest);
+        let read = store.newest_valid(lineage).expect("read").expect("there is one");
+        assert_eq!((read.epoch(), read.position()), (epoch, &position_at(epoch)));
+        assert_eq!(read.digest(&core()), digest);
+        assert_eq!(fold_rest(&core(), 3, read, &inputs).0, want);
+        store.collect_garbage(lineage).expect("collected");
+        let kept = store.kept(lineage).expect("read");
+        assert!(kept.len() <= 2 && kept[0].epoch == epoch, "{} are kept", kept.len());
     }
+}
+
+#[test]
+fn a_snapshot_goes_through_memory_and_back() {
+    through(Arc::new(MemoryObjects::new()));
+}
+
+#[test]
+fn a_snapshot_goes_through_a_folder_and_back() {
+    let root = tempfile::tempdir().expect("a folder");
+    through(Arc::new(FolderObjects::open(root.path()).expect("a folder")));
+}
+
+#[test]
+#[ignore = "needs a server: EDDYLINE_TEST_S3"]
+fn a_snapshot_goes_through_s3_and_back() {
+    let url = std::env::var("EDDYLINE_TEST_S3").expect("EDDYLINE_TEST_S3 names a bucket");
+    let (place, query) = url.split_once('?').unwrap_or((&url, ""));
+    let url = format!("{place}/snapshots-{}?{query}", std::process::id());
+    through(open_objects(&url, Access::Write).expect("the server is there"));
+}
+
+/// The bytes of sections are durable: others than these are another version of the format.
+#[test]
+fn sections_of_the_golden_stream_are_fixed() {
+    let inputs = epochs_of(&core(), &golden_log());
+    let line = |export: &Export| {
+        let digest = Digest::of(&export.sections().concat());
+        format!("{}\t{}\t{digest}\n", export.epoch(), export.bytes())
+    };
+    let lines: String = exports_at(&core(), 2, &inputs, &MOVES).iter().map(line).collect();
+    let path = path("stream.sections");
+    if std::env::var_os("EDDYLINE_BLESS").is_some() && !path.exists() {
+        std::fs::write(&path, &lines).expect("the golden folder can be written");
+    }
+    let golden = std::fs::read_to_string(&path).expect("the golden sections are committed");
+    assert_eq!(lines, golden, "epoch, bytes and digest of all sections");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::cases::{self, NOW, decode};
 use crate::samples;
 
 /// Compares lines with a golden file, or writes it when blessed.
-fn hold(file: &str, lines: &[String]) {
+pub(crate) fn hold(file: &str, lines: &[String]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v1").join(file);
     if std::env::var_os("EDDYLINE_BLESS").is_some() {
         std::fs::write(&path, lines.join("\n") + "\n").expect("the golden folder can be written");
@@ -34,20 +34,20 @@ fn hold(file: &str, lines: &[String]) {
     assert_eq!(golden.len(), lines.len(), "{file} has lines that nothing makes");
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string succeeds");
         text
     })
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     let pair = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal digits");
     (0..text.len()).step_by(2).map(pair).collect()
 }
 
 /// The fields of each line of a golden file.
-fn lines_of(text: &str) -> impl Iterator<Item = Vec<&str>> {
+pub(crate) fn lines_of(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split('\t').collect())
 }
 

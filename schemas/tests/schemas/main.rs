@@ -9,4 +9,5 @@ mod golden;
 mod json_schema;
 mod requests;
 mod samples;
+mod snapshots;
 mod timing;

@@ -78,7 +78,7 @@ impl Loader<'_> {
         let mut shards: Vec<u8> =
             manifest.parts.iter().flat_map(|part| part.shards.iter().copied()).collect();
         shards.sort_unstable();
-        if shards.len() != SHARDS || !shards.iter().zip(0..).all(|(&shard, at)| shard == at) {
+        if !shards.into_iter().map(usize::from).eq(0..SHARDS) {
             return Err(InvalidSnapshot::Shards(name.clone()));
         }
         Ok(())
