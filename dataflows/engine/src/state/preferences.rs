@@ -32,8 +32,11 @@ pub type Touch = (ItemRef, u32);
 #[derive(Debug, Default)]
 pub struct PreferenceShard {
     window: BTreeMap<i64, BTreeMap<Touch, i64>>,
-    counts: BTreeMap<u32, BTreeMap<(Facet, Arc<str>), i64>>,
+    /// By the user's rank, in the order of facets. Few a user, so a sorted list is the fastest map.
+    counts: Vec<Vec<FacetCount>>,
 }
+
+type FacetCount = ((Facet, Arc<str>), i64);
 
 impl PreferenceShard {
     /// Counts a touch; false when its hour has already left the window.
@@ -72,32 +75,30 @@ impl PreferenceShard {
 
     /// Adds to a count; zero counts are dropped.
     pub fn count(&mut self, user: u32, facet: &(Facet, Arc<str>), change: i64) {
-        let counts = self.counts.entry(user).or_default();
-        let count = counts.entry(facet.clone()).or_default();
-        *count += change;
-        if *count == 0 {
-            counts.remove(facet);
+        let user = user as usize;
+        if self.counts.len() <= user {
+            self.counts.resize_with(user + 1, Vec::new);
         }
-        if counts.is_empty() {
-            self.counts.remove(&user);
+        let counts = &mut self.counts[user];
+        match counts.binary_search_by(|(known, _)| known.cmp(facet)) {
+            Ok(at) => {
+                counts[at].1 += change;
+                if counts[at].1 == 0 {
+                    counts.remove(at);
+                }
+            }
+            Err(_) if change == 0 => {}
+            Err(at) => counts.insert(at, (facet.clone(), change)),
         }
     }
 
     /// The document of a user, each list at most `bound` long.
     #[must_use]
     pub fn document(&self, user: u32, bound: usize) -> UserPreferences {
-        let counts = self.counts.get(&user);
-        let list = |wanted: Facet| {
-            // Facets lie together in the map: one list is one run of it.
-            let run = counts.into_iter().flatten().skip_while(|((facet, _), _)| *facet < wanted);
-            let run = run.take_while(|((facet, _), _)| *facet == wanted);
-            let mut list: Vec<(Arc<str>, i64)> =
-                run.map(|((_, name), count)| (Arc::clone(name), *count)).collect();
-            list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            list.truncate(bound);
-            list
-        };
-        UserPreferences { categories: list(Facet::Category), brands: list(Facet::Brand) }
+        let counts = self.counts.get(user as usize).map_or(&[][..], Vec::as_slice);
+        let (categories, brands) =
+            counts.split_at(counts.partition_point(|((facet, _), _)| *facet < Facet::Brand));
+        UserPreferences { categories: greatest(categories, bound), brands: greatest(brands, bound) }
     }
 
     /// Every touch in the window, summed over its hours: what the join holds of this shard.
@@ -121,8 +122,8 @@ impl PreferenceShard {
                 out.extend_from_slice(&count.to_le_bytes());
             }
         }
-        section::count(out, self.counts.len());
-        for (user, counts) in &self.counts {
+        section::count(out, self.counts.iter().filter(|counts| !counts.is_empty()).count());
+        for (user, counts) in (0_u32..).zip(&self.counts).filter(|(_, c)| !c.is_empty()) {
             out.extend_from_slice(&user.to_le_bytes());
             section::count(out, counts.len());
             for ((facet, name), count) in counts {
@@ -145,8 +146,18 @@ impl PreferenceShard {
             let facet = if from.flag()? { Facet::Brand } else { Facet::Category };
             Ok(((facet, from.name()?), from.i64()?))
         };
-        let counts = from.list(8, |from| Ok((from.u32()?, from.list(13, count)?)))?;
-        Ok(Self { window, counts })
+        let mut shard = Self { window, counts: Vec::new() };
+        for _ in 0..from.count(8)? {
+            let user = from.u32()?;
+            let counts: Vec<FacetCount> = from.list(13, count)?;
+            let is_next = user as usize >= shard.counts.len() && user < ItemRef::MAX_PER_SHARD;
+            if !is_next || !counts.is_sorted_by(|a, b| a.0 < b.0) {
+                return Err(from.invalid());
+            }
+            shard.counts.resize_with(user as usize, Vec::new);
+            shard.counts.push(counts);
+        }
+        Ok(shard)
     }
 
     /// Rows in key order.
@@ -159,7 +170,10 @@ impl PreferenceShard {
                 out.extend_from_slice(&count.to_le_bytes());
             }
         }
-        for (user, counts) in &self.counts {
+        for (user, counts) in (0u32..).zip(&self.counts) {
+            if counts.is_empty() {
+                continue;
+            }
             out.extend_from_slice(&user.to_le_bytes());
             for ((facet, name), count) in counts {
                 out.push(*facet as u8);
@@ -168,6 +182,18 @@ impl PreferenceShard {
             }
         }
     }
+}
+
+/// The `bound` greatest counts of one facet, the smaller name first among equals.
+fn greatest(counts: &[FacetCount], bound: usize) -> Vec<(Arc<str>, i64)> {
+    let mut order: Vec<&FacetCount> = counts.iter().collect();
+    let by_count = |a: &&FacetCount, b: &&FacetCount| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0));
+    if order.len() > bound && bound > 0 {
+        order.select_nth_unstable_by(bound - 1, by_count);
+    }
+    order.truncate(bound);
+    order.sort_unstable_by(by_count);
+    order.into_iter().map(|((_, name), count)| (Arc::clone(name), *count)).collect()
 }
 
 /// Where the window ends, as of an epoch.
@@ -219,6 +245,9 @@ mod tests {
         assert_eq!(names, ["b", "c"]);
         shard.count(1, &(Facet::Category, Arc::from("b")), -3);
         shard.count(1, &(Facet::Category, Arc::from("c")), -3);
-        assert!(shard.counts.is_empty());
+        assert_eq!(shard.document(1, 9).categories, []);
+        let mut rows = Vec::new();
+        shard.write_canonical(&mut rows);
+        assert!(rows.is_empty(), "a user without counts has no row");
     }
 }
