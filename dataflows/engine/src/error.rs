@@ -66,7 +66,7 @@ pub enum EngineError {
     Flow(#[from] crate::flow::FlowError),
     /// A snapshot cannot be used or written.
     #[error(transparent)]
-    Snapshot(#[from] crate::snapshot::SnapshotError),
+    Snapshot(Box<crate::snapshot::SnapshotError>),
     /// The configuration cannot be run.
     #[error("{0}")]
     Config(String),
@@ -76,4 +76,10 @@ pub enum EngineError {
     /// The engine stopped before it could answer.
     #[error("the engine has stopped: {0}")]
     Stopped(String),
+}
+
+impl From<crate::snapshot::SnapshotError> for EngineError {
+    fn from(error: crate::snapshot::SnapshotError) -> Self {
+        Self::Snapshot(Box::new(error))
+    }
 }

@@ -18,6 +18,7 @@ use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Digest;
 
+use support::contents::binding_values;
 use support::golden_stream::{core, golden_log, path};
 use support::position::position_at;
 use support::snapshots::{Heard, epochs_of, exports_at, fold_rest};
@@ -35,8 +36,10 @@ fn restored(export: &Export) -> Restored {
 
 #[test]
 fn a_fold_that_moved_is_the_fold_that_stayed() {
-    let inputs = epochs_of(&core(), &golden_log());
+    let log = golden_log();
+    let inputs = epochs_of(&core(), &log);
     assert_eq!(inputs.len(), 50, "the moves are at the right places");
+    assert_eq!(binding_values(&*log).len(), 51, "a fence, and a binding an epoch");
     let heard = Heard::default();
     let mut stayed = Folder::start(&core(), 2, heard.sink()).expect("starts");
     for input in &inputs {

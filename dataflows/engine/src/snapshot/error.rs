@@ -27,7 +27,7 @@ pub enum SnapshotError {
         folder: ObjectName,
         /// What is wrong with the newest.
         #[source]
-        newest: InvalidSnapshot,
+        newest: Box<InvalidSnapshot>,
     },
     /// The caller's position is not that of the exported epoch: a bug.
     #[error("the position is that of epoch {position}, the state that of epoch {state}")]

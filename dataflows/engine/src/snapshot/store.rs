@@ -181,7 +181,7 @@ impl SnapshotStore {
                         error = &error as &dyn std::error::Error,
                         "a snapshot cannot be used, trying the one before"
                     );
-                    newest.get_or_insert(error);
+                    newest.get_or_insert(Box::new(error));
                 }
             }
         }
