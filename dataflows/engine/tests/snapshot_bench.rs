@@ -83,6 +83,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
+fn feed(folder: &mut Folder, epochs: std::ops::Range<u64>) {
+    for number in epochs {
+        folder.feed(epoch(number));
+    }
+}
+
 fn said(what: &str, bytes: u64, took: Duration) {
     let megabytes = bytes as f64 / 1e6;
     println!("{what}: {:.2} s, {:.0} MB/s", took.as_secs_f64(), megabytes / took.as_secs_f64());
@@ -106,7 +112,7 @@ fn bench_snapshots_of_a_gibibyte() {
     let store = SnapshotStore::new(objects, &core);
     let mut folder = Folder::start(&core, 2, Box::new(|_| {})).expect("starts");
     let epochs = (EVENTS + ITEMS) / EPOCH;
-    (0..epochs).for_each(|number| drop(folder.feed(epoch(number)).0));
+    feed(&mut folder, 0..epochs);
     folder.wait();
     println!("state is there: {} MB resident", resident());
 
@@ -126,7 +132,7 @@ fn bench_snapshots_of_a_gibibyte() {
     said("write", bytes, began.elapsed());
     println!("{first:?}; {} MB resident", resident());
 
-    (epochs..epochs + 20).for_each(|number| drop(folder.feed(epoch(number)).0));
+    feed(&mut folder, epochs..epochs + 20);
     let second = folder.export();
     let at = second.epoch();
     let written = store.write(second, position_at(at)).expect("written");
