@@ -264,6 +264,25 @@ impl BindingFold {
     }
 }
 
+/// The state of the fold as plain values: what a snapshot keeps of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as the methods of the fold are")]
+pub struct FoldState {
+    pub term: Term,
+    pub writer: WriterId,
+    pub epoch: Epoch,
+    pub chain: Digest,
+    pub logical_time: TimestampMs,
+    pub bound: BTreeMap<TopicPartition, Offset>,
+}
+
+impl From<FoldState> for BindingFold {
+    fn from(state: FoldState) -> Self {
+        let FoldState { term, writer, epoch, chain, logical_time, bound } = state;
+        Self { term, writer, epoch, chain, logical_time, bound }
+    }
+}
+
 /// The chain hash after a record.
 #[must_use]
 pub fn chain_hash(previous: Digest, record: &[u8]) -> Digest {

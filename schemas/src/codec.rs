@@ -1,4 +1,5 @@
-//! Bytes of events, bindings, deltas and stored documents: the `eddyline.v1` protobuf messages of `proto/`.
+//! Bytes of events, bindings, deltas, snapshots and stored documents: the `eddyline.v1` protobuf
+//! messages of `proto/`.
 //!
 //! Encoding is deterministic: fields in the order of their numbers, map entries by key, so equal
 //! values are equal bytes. Decoding trusts nothing: an event passes the one validator of
@@ -10,6 +11,8 @@ mod delta;
 mod delta_record;
 mod event;
 mod features;
+mod part;
+mod snapshot;
 mod stored;
 
 pub use binding::{InvalidBinding, decode_binding, encode_binding};
@@ -21,6 +24,8 @@ pub use delta_record::{
 pub use event::{decode_event, encode_event};
 pub(crate) use event::{draft_of, encode_without_id};
 pub use features::{decode_user_features, encode_user_features};
+pub use part::{InvalidPart, PartHeader, PartSection, decode_part, encode_part_header};
+pub use snapshot::{InvalidManifest, decode_manifest, encode_manifest};
 pub use stored::{StoredEncoding, decode_stored, encode_stored};
 
 #[expect(unreachable_pub, reason = "generated code, private to the crate")]

@@ -14,6 +14,7 @@ pub mod id;
 pub mod item;
 pub mod lineage;
 pub mod record;
+pub mod snapshot;
 pub mod stored;
 pub mod time;
 pub mod topic;

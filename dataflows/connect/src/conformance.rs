@@ -5,3 +5,4 @@
 
 pub mod event_log;
 pub mod feature_store;
+pub mod object_store;

@@ -33,7 +33,7 @@
 mod acknowledged;
 mod chunk;
 mod committer;
-mod folder;
+pub(crate) mod folder;
 mod group;
 mod store;
 mod tail;

@@ -1,7 +1,8 @@
 //! Ports of Eddyline to the outside world, and their implementations.
 //!
-//! Three small traits: [`EventLog`](log::EventLog), the durable, ordered input;
+//! Four small traits: [`EventLog`](log::EventLog), the durable, ordered input;
 //! [`FeatureStore`](features::FeatureStore), the user documents that serving reads;
+//! [`ObjectStore`](objects::ObjectStore), where snapshots and the archive lie;
 //! [`Clock`](clock::Clock), the only way to learn the wall clock. Each has one conformance suite
 //! ([`conformance`]) that every implementation passes. Which implementation runs is chosen by a
 //! URL ([`url`]).
@@ -19,6 +20,7 @@ pub mod kafka;
 pub mod layout;
 pub mod log;
 pub mod memory;
+pub mod objects;
 pub mod random;
 pub mod sim;
 pub mod url;

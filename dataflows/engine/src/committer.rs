@@ -5,6 +5,7 @@ use eddyline_schemas::delta::canonical::write_canonical;
 use eddyline_schemas::delta::{EpochDeltas, PipelineCounts};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::{Digest, DigestBuilder};
+use eddyline_schemas::snapshot::SnapshotManifest;
 use eddyline_schemas::time::TimestampMs;
 
 use crate::graph::Commit;
@@ -93,10 +94,39 @@ impl Committer {
         self.counts
     }
 
+    /// Goes on after a snapshot.
+    pub(crate) fn resume(manifest: &SnapshotManifest) -> Self {
+        Self {
+            lineage: manifest.lineage,
+            epoch: manifest.epoch,
+            logical_time: manifest.logical_time,
+            chain: manifest.delta_digest,
+            counts: manifest.counts,
+            bytes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    pub(crate) fn logical_time(&self) -> TimestampMs {
+        self.logical_time
+    }
+
+    pub(crate) fn chain(&self) -> Digest {
+        self.chain
+    }
+
     /// The digest of all state; call it only while no epoch is in flight.
     pub(crate) fn digest(&self, config: &CoreConfig, tables: &Tables) -> StateDigest {
+        self.digest_of(tables.digest(config))
+    }
+
+    /// The digest of all state, given that of the tables.
+    pub(crate) fn digest_of(&self, tables: Digest) -> StateDigest {
         let mut all = DigestBuilder::default();
-        all.update(&tables.digest(config).0);
+        all.update(&tables.0);
         all.update(&self.epoch.0.to_le_bytes());
         all.update(&self.logical_time.0.to_le_bytes());
         let counts = self.counts;

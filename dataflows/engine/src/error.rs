@@ -135,6 +135,9 @@ pub enum EngineError {
     /// The workers did not start.
     #[error(transparent)]
     Flow(#[from] crate::flow::FlowError),
+    /// No snapshot can be used, or this one cannot: halt.
+    #[error(transparent)]
+    InvalidSnapshot(Box<crate::snapshot::SnapshotError>),
     /// The configuration cannot be run.
     #[error("{0}")]
     Config(String),
@@ -166,9 +169,16 @@ impl EngineError {
             | Self::Ahead { .. }
             | Self::Refused(_)
             | Self::Flow(_)
+            | Self::InvalidSnapshot(_)
             | Self::Config(_)
             | Self::Thread(_)
             | Self::Stopped(_) => false,
         }
+    }
+}
+
+impl From<crate::snapshot::SnapshotError> for EngineError {
+    fn from(error: crate::snapshot::SnapshotError) -> Self {
+        Self::InvalidSnapshot(Box::new(error))
     }
 }

@@ -37,13 +37,14 @@ pub(crate) struct Flow {
 pub struct FlowError(String);
 
 impl Flow {
-    /// Starts `workers` threads on empty state. Commits arrive on the receiver in epoch order.
+    /// Starts `workers` threads on this state. Commits arrive on the receiver in epoch order.
     pub(crate) fn start(
         config: &Arc<CoreConfig>,
         workers: usize,
         folds: Folds,
+        tables: Tables,
     ) -> Result<(Self, Receiver<Commit>), FlowError> {
-        let tables = Arc::new(Tables::new(config));
+        let tables = Arc::new(tables);
         // Bounded by the feeder, which keeps the number of epochs in flight small.
         let (commit_to, commits) = unbounded();
         let (feeds, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();

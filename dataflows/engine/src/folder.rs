@@ -16,6 +16,8 @@ use crate::committer::{Committed, Committer, StateDigest};
 use crate::error::EngineError;
 use crate::flow::{AbortOnPanic, Arrival, Flow};
 use crate::graph::{Commit, Folds};
+use crate::snapshot::{Export, Restored};
+use crate::state::Tables;
 
 /// Epochs that may be between feed and sink.
 const IN_FLIGHT: u64 = 8;
@@ -104,17 +106,50 @@ impl Folder {
         Self::start_with(core, (workers, folds), Arc::default(), sink)
     }
 
+    /// Starts `workers` threads on the state of a snapshot, which any number of workers may have
+    /// written. The epoch to feed next is the one after the snapshot's.
+    pub fn start_from(
+        core: &CoreConfig,
+        workers: usize,
+        restored: Restored,
+        sink: Sink,
+    ) -> Result<Self, EngineError> {
+        Self::resume(core, workers, restored, (Arc::default(), sink))
+    }
+
+    /// [`Self::start_from`], telling of its progress.
+    pub(crate) fn resume(
+        core: &CoreConfig,
+        workers: usize,
+        restored: Restored,
+        (progress, sink): (Arc<Progress>, Sink),
+    ) -> Result<Self, EngineError> {
+        let (tables, committer) = restored.into_parts(core)?;
+        Self::run(core, (workers, Folds::All), (tables, committer), (progress, sink))
+    }
+
     pub(crate) fn start_with(
         core: &CoreConfig,
         (workers, folds): (usize, Folds),
         progress: Arc<Progress>,
         sink: Sink,
     ) -> Result<Self, EngineError> {
+        let committer = Committer::new(Lineage::root(core.hash()));
+        Self::run(core, (workers, folds), (Tables::new(core), committer), (progress, sink))
+    }
+
+    fn run(
+        core: &CoreConfig,
+        (workers, folds): (usize, Folds),
+        (tables, committer): (Tables, Committer),
+        (progress, sink): (Arc<Progress>, Sink),
+    ) -> Result<Self, EngineError> {
         check(core, workers)?;
         let core = Arc::new(core.clone());
-        let (flow, commits) = Flow::start(&core, workers, folds)?;
+        let fed = committer.epoch();
+        progress.set(CommittedState { epoch: fed, counts: committer.counts() });
+        let (flow, commits) = Flow::start(&core, workers, folds, tables)?;
         let (digests, asked) = unbounded();
-        let committer = Committer::new(Lineage::root(core.hash()));
         let told = Arc::clone(&progress);
         let run = move || {
             // Else a sink that panics would leave the feeder waiting for ever.
@@ -123,7 +158,7 @@ impl Folder {
         };
         let thread = std::thread::Builder::new().name("eddyline-commit".into());
         let committing = thread.spawn(run).map_err(EngineError::Thread)?;
-        Ok(Self { core, flow, progress, digests, committing, fed: Epoch(0) })
+        Ok(Self { core, flow, progress, digests, committing, fed })
     }
 
     /// Lets events arrive at the workers in another order, which must change nothing.
@@ -147,11 +182,22 @@ impl Folder {
     /// Waits until nothing is in flight, then digests the state.
     #[must_use]
     pub fn digest(&self) -> StateDigest {
+        self.committer().digest(&self.core, &self.flow.tables)
+    }
+
+    /// Waits until nothing is in flight, then copies the state, ready to be written. Nothing may be
+    /// fed meanwhile, which the borrow says; the copy is all that the folding has to wait for.
+    #[must_use]
+    pub fn export(&self) -> Export {
+        Export::of(&self.core, &self.committer(), &self.flow.tables)
+    }
+
+    /// The committer's sums, once nothing is in flight.
+    fn committer(&self) -> Committer {
         self.progress.wait_for_ever(self.fed);
         let (to, committer) = bounded(1);
         self.digests.send(to).expect("the committing thread lives as long as the folder");
-        let committer = committer.recv().expect("the committing thread answers");
-        committer.digest(&self.core, &self.flow.tables)
+        committer.recv().expect("the committing thread answers")
     }
 
     /// Finishes what was fed, and gives the digest as of then.

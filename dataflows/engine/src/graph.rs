@@ -17,6 +17,7 @@ mod item_deltas;
 mod learn;
 mod preferences;
 mod resolve;
+mod restore;
 mod source;
 mod stash;
 mod work;

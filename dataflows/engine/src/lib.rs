@@ -21,6 +21,7 @@ mod refold;
 mod sequencer;
 pub mod sim;
 mod skip;
+pub mod snapshot;
 pub mod state;
 mod view;
 
@@ -35,5 +36,5 @@ pub use flow::{Arrival, FlowError};
 pub use folder::{CommittedState, Folder, Sink};
 pub use graph::Folds;
 pub use outputs::{EmitError, Outputs};
-pub use refold::{Refold, last_bound_epoch, refold};
+pub use refold::{Refold, for_each_bound, last_bound_epoch, refold};
 pub use skip::skip_record;

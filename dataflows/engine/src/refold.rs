@@ -8,6 +8,7 @@ use eddyline_schemas::binding::Accepted;
 use eddyline_schemas::lineage::Epoch;
 
 use crate::bindings::{BindingReader, BoundReader, skips};
+use crate::bound::EpochInput;
 use crate::committer::StateDigest;
 use crate::error::EngineError;
 use crate::flow::Arrival;
@@ -33,28 +34,42 @@ pub fn refold(
 ) -> Result<StateDigest, EngineError> {
     let mut folder = Folder::start(core, how.workers, sink)?;
     folder.set_arrival(how.arrival);
+    for_each_bound(core, log, how.until, |_, input| {
+        folder.feed(input);
+    })?;
+    Ok(folder.end())
+}
+
+/// Reads every epoch that the log's bindings make, up to `until`, and checks that the log still
+/// holds what was bound.
+pub fn for_each_bound(
+    core: &CoreConfig,
+    log: Arc<dyn EventLog>,
+    until: Option<Epoch>,
+    mut take: impl FnMut(Epoch, EpochInput),
+) -> Result<(), EngineError> {
     let mut bindings = BindingReader::new(Arc::clone(&log));
     let mut bound = BoundReader::new(Arc::clone(&log), core.late_allowance_ms());
     let mut ahead = BindingReader::new(log);
     while !ahead.is_at_end()? {
         skips(&ahead.read()?).for_each(|(partition, offset)| bound.skip(partition, offset));
     }
-    let mut is_over = how.until == Some(Epoch(0));
+    let mut is_over = until == Some(Epoch(0));
     while !is_over {
         let accepted = bindings.read()?;
         is_over = accepted.is_empty() && bindings.is_at_end()?;
         for one in accepted {
             match one {
                 Accepted::Binding(binding) if !is_over => {
-                    folder.feed(bound.read_bound(&binding)?);
-                    is_over = how.until == Some(binding.epoch);
+                    take(binding.epoch, bound.read_bound(&binding)?);
+                    is_over = until == Some(binding.epoch);
                 }
                 Accepted::Control(control) => bound.control(&control)?,
                 Accepted::Binding(_) | Accepted::Fence(_) => {}
             }
         }
     }
-    Ok(folder.end())
+    Ok(())
 }
 
 /// The last epoch that the log's bindings make.

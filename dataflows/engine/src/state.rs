@@ -17,12 +17,14 @@ pub mod items;
 pub mod preferences;
 pub mod registry;
 pub mod reservoir;
+pub(crate) mod section;
+pub(crate) mod shard;
 pub mod users;
 
 use eddyline_model::config::CoreConfig;
 use eddyline_model::gate::GateState;
 use eddyline_schemas::id::SHARDS;
-use eddyline_schemas::record::{Digest, DigestBuilder};
+use eddyline_schemas::record::Digest;
 use parking_lot::{Mutex, RwLock};
 
 use dedupe::DedupeShard;
@@ -70,19 +72,15 @@ impl Tables {
     #[must_use]
     pub fn digest(&self, config: &CoreConfig) -> Digest {
         let dim = config.factors.dim;
-        let mut all = DigestBuilder::default();
         let mut rows = Vec::new();
-        for shard in 0..SHARDS {
+        let of_shard = |shard: usize| {
             rows.clear();
             self.dedupe[shard].lock().write_canonical(&mut rows);
             self.items[shard].read().write_canonical(dim, &mut rows);
             self.users[shard].read().write_canonical(dim, &mut rows);
             self.preferences[shard].lock().write_canonical(&mut rows);
-            all.update(&Digest::of(&rows).0);
-        }
-        rows.clear();
-        self.gate.read().write_canonical(&mut rows);
-        all.update(&rows);
-        all.finish()
+            Digest::of(&rows)
+        };
+        shard::tables_digest((0..SHARDS).map(of_shard), &self.gate.read())
     }
 }

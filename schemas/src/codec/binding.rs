@@ -170,21 +170,25 @@ fn control_from_wire(message: wire::Control) -> Result<Control, InvalidBinding> 
     })
 }
 
-fn partition(field: &str, topic: &str, partition: u32) -> Result<TopicPartition, InvalidBinding> {
+pub(super) fn partition(
+    field: &str,
+    topic: &str,
+    partition: u32,
+) -> Result<TopicPartition, InvalidBinding> {
     match Topic::from_name(topic).filter(|topic| Topic::INPUTS.contains(topic)) {
         Some(topic) => Ok(TopicPartition { topic, partition }),
         None => Err(invalid(field, format!("{topic:?} is not an input topic"))),
     }
 }
 
-fn fixed<const N: usize>(field: &str, bytes: &[u8]) -> Result<[u8; N], InvalidBinding> {
+pub(super) fn fixed<const N: usize>(field: &str, bytes: &[u8]) -> Result<[u8; N], InvalidBinding> {
     bytes.try_into().map_err(|_| invalid(field, format!("must be {N} bytes, got {}", bytes.len())))
 }
 
-fn writer(field: &str, bytes: &[u8]) -> Result<WriterId, InvalidBinding> {
+pub(super) fn writer(field: &str, bytes: &[u8]) -> Result<WriterId, InvalidBinding> {
     fixed(field, bytes).map(WriterId)
 }
 
-fn digest(field: &str, bytes: &[u8]) -> Result<Digest, InvalidBinding> {
+pub(super) fn digest(field: &str, bytes: &[u8]) -> Result<Digest, InvalidBinding> {
     fixed(field, bytes).map(Digest)
 }

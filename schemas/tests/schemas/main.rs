@@ -10,5 +10,6 @@ mod golden;
 mod json_schema;
 mod requests;
 mod samples;
+mod snapshots;
 mod stored;
 mod timing;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use eddyline_schemas::binding::{
-    Binding, BindingRecord, BoundRange, Control, ControlAction, Fence, Term, WriterId, chain_hash,
+    Binding, BindingFold, BindingRecord, BoundRange, Control, ControlAction, Fence, FoldState,
+    Term, WriterId, chain_hash,
 };
 use eddyline_schemas::codec::encode_binding;
 use eddyline_schemas::delta::placement::chain_after;
@@ -15,6 +16,9 @@ use eddyline_schemas::id::{IdHash, ItemId, ItemRef, SessionId, UserId};
 use eddyline_schemas::item::ItemDocument;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::{Digest, Offset};
+use eddyline_schemas::snapshot::{
+    LogPosition, PartitionPosition, SnapshotGate, SnapshotManifest, SnapshotPart,
+};
 use eddyline_schemas::time::TimestampMs;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
@@ -186,4 +190,49 @@ fn epoch(number: u64, previous: Digest, deltas: Vec<Delta>) -> EpochDeltas {
 
 fn anonymous() -> UserId {
     UserId::new("a-7").expect("a valid id")
+}
+
+/// A manifest with every member set, over two parts.
+pub(crate) fn manifest() -> SnapshotManifest {
+    let (items, users) = (
+        TopicPartition { topic: Topic::ItemEvents, partition: 0 },
+        TopicPartition { topic: Topic::UserEvents, partition: 11 },
+    );
+    let known = |clock| PartitionPosition { topic_id: [7; 16], clock };
+    let part = |epoch, shards: std::ops::RangeInclusive<u8>| SnapshotPart {
+        epoch: Epoch(epoch),
+        digest: Digest::of(&[*shards.start()]),
+        size: 70_000,
+        shards: shards.collect(),
+    };
+    SnapshotManifest {
+        lineage: Lineage::root(Digest::of(b"core")),
+        epoch: Epoch(4_096),
+        algorithm_version: 1,
+        core_config: Digest::of(b"core"),
+        state_digest: Digest::of(b"state"),
+        delta_digest: Digest::of(b"deltas"),
+        logical_time: TimestampMs(1_772_366_400_000),
+        counts: PipelineCounts { accepted: 15, applied: 8, duplicate: 4, late: 2, dead_letter: 1 },
+        gate: SnapshotGate { gains: vec![0.5, -0.0, 3.25], examples: vec![1.0, 0.0] },
+        parts: vec![part(4_000, 0..=127), part(4_096, 128..=255)],
+        position: LogPosition {
+            fold: BindingFold::from(FoldState {
+                term: TERM,
+                writer: WRITER,
+                epoch: Epoch(4_096),
+                chain: Digest::of(b"chain"),
+                logical_time: TimestampMs(1_772_366_400_000),
+                bound: [(items, 0), (users, 70_000)].into(),
+            }),
+            next_binding: 4_100,
+            partitions: [(items, known(None)), (users, known(Some(TimestampMs(-5))))].into(),
+            skipped: [(users, 70_001)].into(),
+        },
+    }
+}
+
+/// Sections of a part.
+pub(crate) fn sections() -> [(u8, &'static [u8]); 3] {
+    [(0, b"a section"), (1, b""), (9, b"another section")]
 }

@@ -50,7 +50,7 @@ fn write_owner(file: &mut File) -> io::Result<()> {
 }
 
 /// Creates `folder` and all above it, each durable in the one above.
-fn create_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
     let absolute = std::path::absolute(folder)?;
     let is_missing = |path: &&Path| !path.exists();
     let missing: Vec<PathBuf> =
@@ -64,12 +64,12 @@ fn create_folder(folder: &Path) -> io::Result<()> {
 
 /// Makes the names in `folder` durable.
 #[cfg(unix)]
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 /// Other systems cannot open a folder, and make names durable by themselves.
 #[cfg(not(unix))]
-pub(super) fn sync_folder(_folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
 }

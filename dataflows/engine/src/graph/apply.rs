@@ -240,7 +240,7 @@ fn row<'a>(
     Some(Row { vector, accumulator: accumulators.get_mut(at)? })
 }
 
-fn interned(names: &mut BTreeSet<Arc<str>>, name: &str) -> Arc<str> {
+pub(super) fn interned(names: &mut BTreeSet<Arc<str>>, name: &str) -> Arc<str> {
     if let Some(known) = names.get(name) {
         return Arc::clone(known);
     }

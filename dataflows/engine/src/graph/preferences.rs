@@ -12,13 +12,14 @@ use eddyline_schemas::delta::Delta;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use super::Context;
 use super::apply::Applied;
 use super::learn::Learned;
 use super::stash::Stash;
 use super::work::DeltaBatch;
+use super::{Context, restore};
 use crate::bound::InProcess;
 use crate::state::preferences::Facet;
 
@@ -49,6 +50,9 @@ pub(super) fn preferences<'s>(
         }
         Applied::Deltas(_) => Vec::new(),
     });
+    let scope = touches.scope();
+    let touches = touches.concat(restore::touches(scope, &context));
+    let facets = facets.concat(restore::facets(scope, &context));
     let counts = touches
         .as_collection()
         .join_map(facets.as_collection(), |_, user: &UserKey, (facet, name)| {
@@ -100,6 +104,10 @@ fn documents<'s>(
                 }
             });
             while let Some((capability, counts)) = stash.next_complete(&[frontier]) {
+                // The tables count what was restored already.
+                if *capability.time() == restore::RESTORED {
+                    continue;
+                }
                 let deltas = count(&context, counts);
                 output.session(&capability).give(InProcess(deltas));
             }

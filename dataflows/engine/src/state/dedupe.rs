@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use eddyline_schemas::id::IdHash;
-use eddyline_schemas::topic::TopicPartition;
+use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use super::hashing::IdBuildHasher;
+use super::section::{self, InvalidSection, Reader};
 
 /// Limits of one shard.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +71,36 @@ impl DedupeShard {
         }
     }
 
+    /// Writes the shard's part of a section. Runs are sorted where they lie: an order of ids has no
+    /// effect, and a run that is sorted already costs little the next time.
+    pub(crate) fn export(&mut self, out: &mut Vec<u8>) {
+        section::count(out, self.runs.len());
+        for ((hour, at), run) in &mut self.runs {
+            run.sort();
+            section::text(out, at.topic.name());
+            out.extend_from_slice(&at.partition.to_le_bytes());
+            out.extend_from_slice(&hour.to_le_bytes());
+            section::count(out, run.len());
+            run.iter().for_each(|id| out.extend_from_slice(&id.0));
+        }
+    }
+
+    /// Reads what [`Self::export`] wrote.
+    pub(crate) fn import(from: &mut Reader<'_, '_>) -> Result<Self, InvalidSection> {
+        from.part = "dedupe";
+        let mut shard = Self::default();
+        for _ in 0..from.count(20)? {
+            let topic = Topic::from_name(from.text()?).ok_or(InvalidSection("a topic"))?;
+            let partition = from.u32()?;
+            let hour = from.i64()?;
+            let run: Vec<IdHash> = from.list(16, |from| from.array().map(IdHash))?;
+            shard.runs.insert((hour, TopicPartition { topic, partition }), run);
+        }
+        shard.known.reserve(shard.runs.values().map(Vec::len).sum());
+        shard.known.extend(shard.runs.values().flatten());
+        Ok(shard)
+    }
+
     /// Ids remembered.
     #[must_use]
     pub fn ids(&self) -> usize {
@@ -79,8 +110,6 @@ impl DedupeShard {
 
 #[cfg(test)]
 mod tests {
-    use eddyline_schemas::topic::Topic;
-
     use super::*;
 
     const LIMITS: DedupeLimits = DedupeLimits { horizon_hours: 2, ids: 5 };

@@ -1,15 +1,19 @@
 //! What the folds keep of the items of one logical shard: rows by rank, numbers flat.
 
+mod document;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eddyline_model::covisit::CovisitList;
-use eddyline_model::popularity::Popularity;
+use eddyline_model::covisit::{CovisitList, Entry};
+use eddyline_model::popularity::{Decayed, Popularity};
 use eddyline_schemas::id::{ItemId, ItemRef};
 use eddyline_schemas::item::ItemDocument;
 use eddyline_schemas::lineage::Epoch;
 
 use super::canonical;
+use super::registry::Registry;
+use super::section::{self, InvalidSection, Reader};
 
 /// Members of a category that a shard offers for the centroid of a new item.
 const CENTROID_MEMBERS: usize = 16;
@@ -33,6 +37,45 @@ pub struct ItemRow {
     pub events: u64,
     /// What follows it.
     pub covisitation: CovisitList,
+}
+
+impl ItemRow {
+    fn export(&self, out: &mut Vec<u8>) {
+        section::text(out, self.id.as_str());
+        out.extend_from_slice(&self.first_seen.0.0.to_le_bytes());
+        out.extend_from_slice(&self.first_seen.1.to_le_bytes());
+        out.push(u8::from(self.deleted));
+        section::maybe(out, self.document.as_deref(), document::export);
+        self.popularity.write_canonical(out);
+        out.extend_from_slice(&self.events.to_le_bytes());
+        let neighbours = self.covisitation.entries();
+        section::count(out, neighbours.len());
+        for entry in neighbours {
+            out.extend_from_slice(&entry.target.0.to_le_bytes());
+            out.extend_from_slice(&entry.weight.to_bits().to_le_bytes());
+        }
+        let (total, exponent) = self.covisitation.parts();
+        out.extend_from_slice(&total.to_bits().to_le_bytes());
+        out.extend_from_slice(&exponent.to_le_bytes());
+    }
+
+    fn import(from: &mut Reader<'_, '_>) -> Result<Self, InvalidSection> {
+        let id = ItemId::new(from.text()?).map_err(|_| InvalidSection("the id of an item"))?;
+        let first_seen = (Epoch(from.u64()?), from.u32()?);
+        let deleted = from.flag()?;
+        let document = from.maybe(document::import)?.map(Arc::new);
+        let main = document.as_ref().and_then(|document| document.categories.first());
+        let category = main.map(|name| from.shared(name));
+        let short = Decayed::from_parts(from.f64()?, from.i64()?);
+        let long = Decayed::from_parts(from.f64()?, from.i64()?);
+        let events = from.u64()?;
+        let entry =
+            |from: &mut Reader<'_, '_>| Ok(Entry { target: from.item()?, weight: from.f32()? });
+        let entries = from.list(8, entry)?;
+        let covisitation = CovisitList::from_parts(entries, from.f32()?, from.i64()?);
+        let popularity = Popularity { short, long };
+        Ok(Self { id, first_seen, document, category, deleted, popularity, events, covisitation })
+    }
 }
 
 /// The items of one logical shard. Index = rank.
@@ -125,6 +168,51 @@ impl ItemShard {
     #[must_use]
     pub fn context(&self, rank: u32, dim: usize) -> &[f32] {
         &self.contexts[rank as usize * dim..(rank as usize + 1) * dim]
+    }
+
+    /// Writes the shard's part of a section.
+    pub(crate) fn export(&self, out: &mut Vec<u8>) {
+        section::count(out, self.rows.len());
+        self.rows.iter().for_each(|row| row.export(out));
+        for numbers in
+            [&self.vectors, &self.contexts, &self.vector_accumulators, &self.context_accumulators]
+        {
+            section::floats(out, numbers);
+        }
+    }
+
+    /// Reads what [`Self::export`] wrote: the rows, and their numbers by id.
+    pub(crate) fn import(
+        from: &mut Reader<'_, '_>,
+        dim: usize,
+    ) -> Result<(Self, Registry), InvalidSection> {
+        from.part = "items";
+        let rows: Vec<ItemRow> = from.list(60, ItemRow::import)?;
+        let count = rows.len();
+        let numbers = count.checked_mul(dim).ok_or(InvalidSection("items"))?;
+        let vectors = from.floats(numbers)?;
+        let contexts = from.floats(numbers)?;
+        let vector_accumulators = from.floats(count)?;
+        let context_accumulators = from.floats(count)?;
+        let mut members: BTreeMap<Arc<str>, Vec<u32>> = BTreeMap::new();
+        for (rank, row) in (0..).zip(&rows) {
+            if let Some(category) = &row.category {
+                members.entry(Arc::clone(category)).or_default().push(rank);
+            }
+        }
+        let registry = Registry::of(rows.iter().map(|row| row.id.hash()));
+        let shard = Self {
+            live: rows.iter().map(|row| !row.deleted).collect(),
+            contributions: vec![0; count],
+            contributed: Vec::new(),
+            rows,
+            vectors,
+            contexts,
+            vector_accumulators,
+            context_accumulators,
+            members,
+        };
+        Ok((shard, registry.ok_or(InvalidSection("an item that comes twice"))?))
     }
 
     /// Rows in order of rank: a rank is part of state.

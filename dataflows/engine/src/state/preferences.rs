@@ -12,6 +12,7 @@ use eddyline_schemas::id::ItemRef;
 use eddyline_schemas::time::{HOUR_MS, TimestampMs};
 
 use super::canonical;
+use super::section::{self, InvalidSection, Reader};
 
 /// What a preference is about.
 #[derive(
@@ -98,6 +99,65 @@ impl PreferenceShard {
         let (categories, brands) =
             counts.split_at(counts.partition_point(|((facet, _), _)| *facet < Facet::Brand));
         UserPreferences { categories: greatest(categories, bound), brands: greatest(brands, bound) }
+    }
+
+    /// Every touch in the window, summed over its hours: what the join holds of this shard.
+    pub(crate) fn touches(&self) -> BTreeMap<Touch, i64> {
+        let mut sums = BTreeMap::new();
+        for (touch, count) in self.window.values().flatten() {
+            *sums.entry(*touch).or_default() += count;
+        }
+        sums
+    }
+
+    /// Writes the shard's part of a section.
+    pub(crate) fn export(&self, out: &mut Vec<u8>) {
+        section::count(out, self.window.len());
+        for (hour, touches) in &self.window {
+            out.extend_from_slice(&hour.to_le_bytes());
+            section::count(out, touches.len());
+            for ((item, user), count) in touches {
+                out.extend_from_slice(&item.0.to_le_bytes());
+                out.extend_from_slice(&user.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+            }
+        }
+        section::count(out, self.counts.iter().filter(|counts| !counts.is_empty()).count());
+        for (user, counts) in (0_u32..).zip(&self.counts).filter(|(_, c)| !c.is_empty()) {
+            out.extend_from_slice(&user.to_le_bytes());
+            section::count(out, counts.len());
+            for ((facet, name), count) in counts {
+                out.push(*facet as u8);
+                section::text(out, name);
+                out.extend_from_slice(&count.to_le_bytes());
+            }
+        }
+    }
+
+    /// Reads what [`Self::export`] wrote.
+    pub(crate) fn import(from: &mut Reader<'_, '_>) -> Result<Self, InvalidSection> {
+        from.part = "preferences";
+        let touch = |from: &mut Reader<'_, '_>| {
+            let touch = (from.item()?, from.u32()?);
+            Ok((touch, from.i64()?))
+        };
+        let window = from.list(12, |from| Ok((from.i64()?, from.list(16, touch)?)))?;
+        let count = |from: &mut Reader<'_, '_>| {
+            let facet = if from.flag()? { Facet::Brand } else { Facet::Category };
+            Ok(((facet, from.name()?), from.i64()?))
+        };
+        let mut shard = Self { window, counts: Vec::new() };
+        for _ in 0..from.count(8)? {
+            let user = from.u32()?;
+            let counts: Vec<FacetCount> = from.list(13, count)?;
+            let is_next = user as usize >= shard.counts.len() && user < ItemRef::MAX_PER_SHARD;
+            if !is_next || !counts.is_sorted_by(|a, b| a.0 < b.0) {
+                return Err(from.invalid());
+            }
+            shard.counts.resize_with(user as usize, Vec::new);
+            shard.counts.push(counts);
+        }
+        Ok(shard)
     }
 
     /// Rows in key order.

@@ -28,6 +28,13 @@ impl Registry {
         Some((next, true))
     }
 
+    /// Ranks given in this order; `None` when an id comes twice.
+    pub(crate) fn of(ids: impl ExactSizeIterator<Item = IdHash>) -> Option<Self> {
+        let count = ids.len();
+        let ranks: HashMap<_, _, _> = ids.zip(0..).collect();
+        (ranks.len() == count).then_some(Self { ranks })
+    }
+
     /// The rank of `id`, if it has one.
     #[must_use]
     pub fn get(&self, id: IdHash) -> Option<u32> {

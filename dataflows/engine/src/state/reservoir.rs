@@ -8,6 +8,7 @@ use eddyline_model::philox::Draws;
 use eddyline_schemas::id::ItemRef;
 
 use super::canonical;
+use super::section::{self, InvalidSection, Reader};
 
 /// A past event: all that learning it again needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,30 @@ impl Reservoir {
     pub fn forget(&mut self, user: u32) {
         self.kept.retain(|event| event.user != user);
         self.waiting.retain(|(event, _)| event.user != user);
+    }
+
+    /// Writes the shard's part of a section, between epochs.
+    pub(crate) fn export(&self, out: &mut Vec<u8>) {
+        debug_assert!(self.waiting.is_empty(), "between epochs nothing waits");
+        out.extend_from_slice(&self.offered.to_le_bytes());
+        section::count(out, self.kept.len());
+        for event in &self.kept {
+            out.extend_from_slice(&event.user.to_le_bytes());
+            section::items(out, event.recent.iter());
+            out.extend_from_slice(&event.item.0.to_le_bytes());
+            out.extend_from_slice(&event.weight.to_bits().to_le_bytes());
+        }
+    }
+
+    /// Reads what [`Self::export`] wrote.
+    pub(crate) fn import(from: &mut Reader<'_, '_>) -> Result<Self, InvalidSection> {
+        from.part = "the reservoir";
+        let offered = from.u64()?;
+        let event = |from: &mut Reader<'_, '_>| {
+            let (user, recent) = (from.u32()?, from.items()?);
+            Ok(PastEvent { user, recent, item: from.item()?, weight: from.f32()? })
+        };
+        Ok(Self { kept: from.list(16, event)?, offered, waiting: Vec::new() })
     }
 
     /// The sample in order of place.

@@ -3,6 +3,8 @@
 //! Rows are folded sequentially in `seq`; a step back in one user's time counts as no time passed.
 //! Learned vectors lie flat beside the rows.
 
+mod row;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use eddyline_schemas::time::TimestampMs;
 
 use super::canonical;
 use super::registry::Registry;
+use super::section::{self, InvalidSection, Reader};
 
 /// One user.
 #[derive(Debug, Default)]
@@ -264,6 +267,35 @@ impl UserShard {
         self.vectors[at * dim..(at + 1) * dim].fill(0.0);
         self.accumulators[at] = 0.0;
         self.reservoir.forget(rank);
+    }
+
+    /// Writes the shard's part of a section.
+    pub(crate) fn export(&self, out: &mut Vec<u8>) {
+        section::count(out, self.rows.len());
+        for (id, row) in self.ids.iter().zip(&self.rows) {
+            section::text(out, id.as_str());
+            row::export(row, out);
+        }
+        section::floats(out, &self.vectors);
+        section::floats(out, &self.accumulators);
+        self.reservoir.export(out);
+    }
+
+    /// Reads what [`Self::export`] wrote.
+    pub(crate) fn import(from: &mut Reader<'_, '_>, dim: usize) -> Result<Self, InvalidSection> {
+        from.part = "users";
+        let user = |from: &mut Reader<'_, '_>| {
+            let id = UserId::new(from.text()?).map_err(|_| InvalidSection("the id of a user"))?;
+            Ok((id, row::import(from)?))
+        };
+        let users: Vec<(UserId, UserRow)> = from.list(60, user)?;
+        let (ids, rows): (Vec<_>, Vec<_>) = users.into_iter().unzip();
+        let vectors = from.floats(rows.len().checked_mul(dim).ok_or(InvalidSection("users"))?)?;
+        let accumulators = from.floats(rows.len())?;
+        let registry = Registry::of(ids.iter().map(UserId::hash));
+        let registry = registry.ok_or(InvalidSection("a user that comes twice"))?;
+        let reservoir = super::reservoir::Reservoir::import(from)?;
+        Ok(Self { registry, ids, rows, vectors, accumulators, reservoir })
     }
 
     /// Rows in order of id.
