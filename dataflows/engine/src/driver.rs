@@ -51,7 +51,7 @@ impl Driver {
     ) -> Result<Self, EngineError> {
         let progress = Arc::clone(&shared.progress);
         let folder =
-            Folder::start_with(&config.core, (config.workers, Folds::All), progress, sink)?;
+            Folder::start_with(&config.core, (config.workers.clone(), Folds::All), progress, sink)?;
         Ok(Self {
             bindings: BindingReader::new(Arc::clone(&log)),
             bound: BoundReader::new(Arc::clone(&log), config.core.late_allowance_ms()),

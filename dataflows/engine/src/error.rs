@@ -64,6 +64,9 @@ pub enum EngineError {
     /// The workers did not start.
     #[error(transparent)]
     Flow(#[from] crate::flow::FlowError),
+    /// The processes of the dataflow did not meet, or parted in anger.
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::ClusterError),
     /// The configuration cannot be run.
     #[error("{0}")]
     Config(String),

@@ -12,6 +12,7 @@ use eddyline_schemas::lineage::{Epoch, Lineage};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bound::EpochInput;
+use crate::cluster::{ClusterConfig, Workers};
 use crate::committer::{Committed, Committer, StateDigest};
 use crate::error::EngineError;
 use crate::flow::{AbortOnPanic, Arrival, Flow};
@@ -79,9 +80,13 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Starts `workers` threads on empty state.
-    pub fn start(core: &CoreConfig, workers: usize, sink: Sink) -> Result<Self, EngineError> {
-        Self::start_with(core, (workers, Folds::All), Arc::default(), sink)
+    /// Starts the workers on empty state: so many threads, or this process as the leader of several.
+    pub fn start(
+        core: &CoreConfig,
+        workers: impl Into<Workers>,
+        sink: Sink,
+    ) -> Result<Self, EngineError> {
+        Self::start_with(core, (workers.into(), Folds::All), Arc::default(), sink)
     }
 
     /// Starts with some of the folds only; the state is then not that of any lineage.
@@ -91,18 +96,18 @@ impl Folder {
         folds: Folds,
         sink: Sink,
     ) -> Result<Self, EngineError> {
-        Self::start_with(core, (workers, folds), Arc::default(), sink)
+        Self::start_with(core, (workers.into(), folds), Arc::default(), sink)
     }
 
     pub(crate) fn start_with(
         core: &CoreConfig,
-        (workers, folds): (usize, Folds),
+        (workers, folds): (Workers, Folds),
         progress: Arc<Progress>,
         sink: Sink,
     ) -> Result<Self, EngineError> {
-        check(core, workers)?;
+        check(core, workers.here())?;
         let core = Arc::new(core.clone());
-        let (flow, commits) = Flow::start(&core, workers, folds)?;
+        let (flow, commits) = Flow::start(&core, &workers, folds)?;
         let (digests, asked) = unbounded();
         let committer = Committer::new(Lineage::root(core.hash()));
         let told = Arc::clone(&progress);
@@ -141,18 +146,29 @@ impl Folder {
         let (to, committer) = bounded(1);
         self.digests.send(to).expect("the committing thread lives as long as the folder");
         let committer = committer.recv().expect("the committing thread answers");
-        committer.digest(&self.core, &self.flow.tables)
+        committer.digest_of(self.flow.digest(&self.core))
     }
 
     /// Finishes what was fed, and gives the digest as of then.
     #[must_use]
     pub fn end(self) -> StateDigest {
         let digest = self.digest();
+        self.flow.done();
         drop(self.flow);
         drop(self.digests);
         drop(self.committing.join());
         digest
     }
+}
+
+/// Takes part in the dataflow that process 0 leads, from its first epoch until it says that it is
+/// over. The process ends with exit code 69, saying why, when another one is lost meanwhile.
+pub fn follow(core: &CoreConfig, cluster: &ClusterConfig) -> Result<(), EngineError> {
+    check(core, cluster.workers)?;
+    if cluster.index == 0 {
+        return Err(EngineError::Config("process 0 leads, it cannot follow".into()));
+    }
+    crate::flow::follow(&Arc::new(core.clone()), cluster)
 }
 
 fn check(core: &CoreConfig, workers: usize) -> Result<(), EngineError> {

@@ -7,6 +7,7 @@
 
 mod bindings;
 pub mod bound;
+mod cluster;
 mod committer;
 mod driver;
 mod engine;
@@ -20,11 +21,13 @@ mod refold;
 mod sequencer;
 pub mod state;
 mod view;
+mod wire;
 
+pub use cluster::{ClusterConfig, ClusterError, Patience, Workers};
 pub use committer::{Committed, StateDigest};
 pub use engine::{Engine, EngineConfig, EngineStatus, EpochLimits, start};
 pub use error::EngineError;
 pub use flow::{Arrival, FlowError};
-pub use folder::{CommittedState, Folder, Sink};
+pub use folder::{CommittedState, Folder, Sink, follow};
 pub use graph::Folds;
-pub use refold::{Refold, last_bound_epoch, refold};
+pub use refold::{Refold, last_bound_epoch, refold, refold_on};

@@ -8,6 +8,7 @@ use eddyline_schemas::binding::Accepted;
 use eddyline_schemas::lineage::Epoch;
 
 use crate::bindings::{BindingReader, BoundReader};
+use crate::cluster::Workers;
 use crate::committer::StateDigest;
 use crate::error::EngineError;
 use crate::flow::Arrival;
@@ -31,7 +32,17 @@ pub fn refold(
     how: Refold,
     sink: Sink,
 ) -> Result<StateDigest, EngineError> {
-    let mut folder = Folder::start(core, how.workers, sink)?;
+    refold_on(core, log, (how.workers.into(), how), sink)
+}
+
+/// As [`refold`], on these workers instead, of several processes maybe.
+pub fn refold_on(
+    core: &CoreConfig,
+    log: Arc<dyn EventLog>,
+    (workers, how): (Workers, Refold),
+    sink: Sink,
+) -> Result<StateDigest, EngineError> {
+    let mut folder = Folder::start(core, workers, sink)?;
     folder.set_arrival(how.arrival);
     let mut bindings = BindingReader::new(Arc::clone(&log));
     let mut bound = BoundReader::new(log, core.late_allowance_ms());

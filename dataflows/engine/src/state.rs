@@ -69,18 +69,25 @@ impl Tables {
     /// digest is over its canonical rows in key order.
     #[must_use]
     pub fn digest(&self, config: &CoreConfig) -> Digest {
+        self.digest_of((0..SHARDS).map(|shard| self.shard_digest(config, shard)))
+    }
+
+    /// The digest of one shard.
+    pub(crate) fn shard_digest(&self, config: &CoreConfig, shard: usize) -> Digest {
         let dim = config.factors.dim;
-        let mut all = DigestBuilder::default();
         let mut rows = Vec::new();
-        for shard in 0..SHARDS {
-            rows.clear();
-            self.dedupe[shard].lock().write_canonical(&mut rows);
-            self.items[shard].read().write_canonical(dim, &mut rows);
-            self.users[shard].read().write_canonical(dim, &mut rows);
-            self.preferences[shard].lock().write_canonical(&mut rows);
-            all.update(&Digest::of(&rows).0);
-        }
-        rows.clear();
+        self.dedupe[shard].lock().write_canonical(&mut rows);
+        self.items[shard].read().write_canonical(dim, &mut rows);
+        self.users[shard].read().write_canonical(dim, &mut rows);
+        self.preferences[shard].lock().write_canonical(&mut rows);
+        Digest::of(&rows)
+    }
+
+    /// The digest of all state, given those of all shards in order.
+    pub(crate) fn digest_of(&self, shards: impl IntoIterator<Item = Digest>) -> Digest {
+        let mut all = DigestBuilder::default();
+        shards.into_iter().for_each(|shard| all.update(&shard.0));
+        let mut rows = Vec::new();
         self.gate.read().write_canonical(&mut rows);
         all.update(&rows);
         all.finish()

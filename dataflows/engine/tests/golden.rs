@@ -11,6 +11,7 @@
 
 mod support {
     pub(crate) mod contents;
+    pub(crate) mod golden_stream;
     pub(crate) mod pinned_log;
     pub(crate) mod rebind;
     pub(crate) mod running;
@@ -18,24 +19,25 @@ mod support {
 }
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::io::Write;
 use std::sync::{Arc, Once};
 
 use bytes::Bytes;
 use eddyline_connect::log::EventLog;
-use eddyline_model::config::CoreConfig;
 use eddyline_schemas::decode::decode_record;
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::{ALGORITHM_VERSION, Epoch};
-use eddyline_schemas::record::{Digest, Record};
+use eddyline_schemas::record::Digest;
 use eddyline_schemas::time::{DAY_MS, TimestampMs};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 use support::contents::{all_records, binding_values};
+use support::golden_stream::{
+    BINDINGS, SETTINGS, STREAM, StoredLine, Text, core, golden_log, path, read_bindings,
+    read_stream,
+};
 use support::pinned_log::{PinnedLog, Stored};
-use support::rebind::rebind;
 use support::running::{bind_all, refolded};
 use support::shop::Shop;
 
@@ -44,29 +46,7 @@ const EPOCH_RECORDS: usize = 400;
 /// Digests are recorded every so many epochs, and of the last.
 const RECORDED_EVERY: u64 = 5;
 
-const STREAM: &str = "stream.ndjson.gz";
-const BINDINGS: &str = "stream.bindings.hex";
 const DIGESTS: &str = "stream.digests.json";
-
-/// What differs from the defaults: a smaller model, so that every build can afford the fold, and
-/// bounds that this stream reaches.
-const SETTINGS: [(&str, &str, u64); 7] = [
-    ("factors", "dim", 32),
-    ("factors", "replays", 1),
-    ("quality", "sample_one_in", 50),
-    ("users", "seen", 40),
-    ("users", "reservoir", 12),
-    ("covisitation", "capacity", 24),
-    ("dedupe", "max_ids", 256 * 8),
-];
-
-fn core() -> CoreConfig {
-    let mut core = serde_json::to_value(CoreConfig::default()).expect("a table is JSON");
-    for (table, key, value) in SETTINGS {
-        core[table][key] = value.into();
-    }
-    serde_json::from_value(core).expect("the settings are keys of the configuration")
-}
 
 /// `stream.digests.json`.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,98 +68,28 @@ struct GoldenEpoch {
     delta_digest: String,
 }
 
-/// A line of the stream.
-#[derive(Serialize, Deserialize)]
-struct StoredLine {
-    topic: String,
-    partition: u32,
-    append_time: i64,
-    key: Text,
-    value: Text,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<(String, Text)>,
-}
-
-/// Bytes, readable where they are text.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Text {
-    Plain(String),
-    Hex { hex: String },
-}
-
-impl Text {
-    fn of(bytes: &Bytes) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Plain(text.to_owned()),
-            Err(_) => Self::Hex { hex: hex(bytes) },
-        }
-    }
-
-    fn bytes(&self) -> Bytes {
-        match self {
-            Self::Plain(text) => Bytes::copy_from_slice(text.as_bytes()),
-            Self::Hex { hex } => unhex(hex),
-        }
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Bytes {
-    let pair = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal digits");
-    (0..text.len()).step_by(2).map(pair).collect()
-}
-
 fn line_of(stored: &Stored) -> String {
     let record = &stored.record;
     let line = StoredLine {
         topic: stored.at.topic.name().to_owned(),
         partition: stored.at.partition,
         append_time: record.append_time.0,
-        key: Text::of(&record.key),
-        value: Text::of(&record.value),
-        headers: record.headers.iter().map(|(name, v)| (name.clone(), Text::of(v))).collect(),
+        key: text_of(&record.key),
+        value: text_of(&record.value),
+        headers: record.headers.iter().map(|(name, v)| (name.clone(), text_of(v))).collect(),
     };
     serde_json::to_string(&line).expect("text and numbers are JSON")
 }
 
-fn stored_of(line: &str) -> Stored {
-    let line: StoredLine = serde_json::from_str(line).expect("a line of the golden stream");
-    let topic = Topic::from_name(&line.topic).expect("a topic of ours");
-    let record = Record {
-        append_time: TimestampMs(line.append_time),
-        key: line.key.bytes(),
-        value: line.value.bytes(),
-        headers: line.headers.iter().map(|(name, v)| (name.clone(), v.bytes())).collect(),
-    };
-    Stored { at: TopicPartition { topic, partition: line.partition }, record }
+fn text_of(bytes: &Bytes) -> Text {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Text::Plain(text.to_owned()),
+        Err(_) => Text::Hex { hex: hex(bytes) },
+    }
 }
 
-fn path(file: &str) -> PathBuf {
-    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    package.join("../../schemas/golden/v1").join(file)
-}
-
-fn read_stream() -> String {
-    let file = std::fs::File::open(path(STREAM)).expect("the golden stream is committed");
-    let mut lines = String::new();
-    flate2::read::GzDecoder::new(file).read_to_string(&mut lines).expect("gzip of UTF-8");
-    lines
-}
-
-fn read_bindings() -> String {
-    std::fs::read_to_string(path(BINDINGS)).expect("the golden bindings are committed")
-}
-
-/// The log that stream and bindings make.
-fn golden_log() -> Arc<dyn EventLog> {
-    let records: Vec<Stored> = read_stream().lines().map(stored_of).collect();
-    let log = PinnedLog::holding(&records);
-    rebind(&*log, read_bindings().lines().map(unhex));
-    log
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The digests of this build.

@@ -62,7 +62,7 @@ impl Node {
         let state = Arc::new(ServingState::new(config.serving.clone()));
         let engine = EngineConfig {
             core: config.core.clone(),
-            workers: config.dataflow.workers,
+            workers: config.dataflow.workers.into(),
             epoch: config.dataflow.epoch,
         };
         let dataflow = Dataflow::start(
