@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use eddyline_dataflows::bound::EpochInput;
 use eddyline_dataflows::{
-    Arrival, ClusterConfig, Folder, Patience, Refold, Workers, follow, refold_on,
+    Arrival, ClusterConfig, EngineError, Folder, Patience, Refold, Workers, follow, refold_on,
 };
 use eddyline_model::config::CoreConfig;
 
@@ -82,7 +82,7 @@ fn a_process() {
     match part.as_str() {
         "golden" => fold_golden(&core, cluster),
         "for ever" => fold_for_ever(&core, cluster),
-        "follow" => follow(&core, &cluster).expect("the cluster ends well"),
+        "follow" => or_exit(follow(&core, &cluster)),
         "follow another shop" => {
             cluster.deployment = "another shop".into();
             refused(&core, &cluster);
@@ -95,16 +95,23 @@ fn a_process() {
     }
 }
 
+/// Says an error as the command line would.
+fn or_exit<T>(result: Result<T, EngineError>) -> T {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        std::process::exit(1)
+    })
+}
+
 fn fold_golden(core: &CoreConfig, cluster: ClusterConfig) {
     let how = Refold { workers: 1, until: None, arrival: Arrival::Shuffled(3) };
     let workers = Workers::Cluster(cluster);
-    let digest = refold_on(core, golden_log(), (workers, how), Box::new(drop)).expect("it folds");
+    let digest = or_exit(refold_on(core, golden_log(), (workers, how), Box::new(drop)));
     println!("\nresult {} {} {}", digest.epoch.0, digest.state_digest, digest.delta_digest);
 }
 
 fn fold_for_ever(core: &CoreConfig, cluster: ClusterConfig) {
-    let mut folder =
-        Folder::start(core, Workers::Cluster(cluster), Box::new(drop)).expect("all meet");
+    let mut folder = or_exit(Folder::start(core, Workers::Cluster(cluster), Box::new(drop)));
     for epoch in 1_u64.. {
         if epoch == 20 {
             println!("\nresult folding");

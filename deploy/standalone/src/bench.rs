@@ -4,6 +4,7 @@
 //! in a temporary folder inside the data folder, so that it is on the same disk as real data.
 
 mod baseline;
+mod determinism;
 mod factors;
 pub(crate) mod freshness;
 mod ingest;
@@ -21,6 +22,7 @@ use crate::config::{Config, ConfigArgs, load};
 use crate::exit::{Exit, OrStop, Outcome};
 use crate::node::Node;
 use crate::output::{Format, print_json, print_json_line, print_table};
+use determinism::{DeterminismArgs, FollowerArgs};
 use ingest::IngestBenchArgs;
 use stream::{Bodies, StreamShape};
 
@@ -31,6 +33,11 @@ pub(crate) enum BenchVerb {
     Ingest(IngestBenchArgs),
     /// Milliseconds from an accepted event to an answer that reflects it
     Freshness(FreshnessBenchArgs),
+    /// Digests of one stream, folded in every way that must not matter
+    Determinism(DeterminismArgs),
+    /// A further process of `bench determinism`
+    #[command(hide = true)]
+    Follower(FollowerArgs),
 }
 
 /// Flags that all benchmarks take.
@@ -77,6 +84,8 @@ pub(crate) fn run(verb: &BenchVerb, config: &ConfigArgs) -> Outcome {
     match verb {
         BenchVerb::Ingest(args) => ingest::run(args, config),
         BenchVerb::Freshness(args) => run_freshness(args, config),
+        BenchVerb::Determinism(args) => determinism::run(args, config),
+        BenchVerb::Follower(args) => determinism::follow(args),
     }
 }
 

@@ -111,7 +111,8 @@ pub(crate) enum Verb {
     /// Measure the numbers of the README on this machine
     #[command(after_long_help = "Examples:
   eddyline bench ingest --json
-  eddyline bench freshness --json --rate 2000")]
+  eddyline bench freshness --json --rate 2000
+  eddyline bench determinism --json")]
     Bench {
         #[command(subcommand)]
         verb: BenchVerb,
@@ -154,6 +155,7 @@ mod tests {
         ok("eddyline evaluate --dataset online-retail --path d --json --workers 2");
         ok("eddyline digest --data d --recompute --workers 4 --epoch 7");
         ok("eddyline bench freshness --json --rate 2000 --samples 1000");
+        ok("eddyline bench determinism --json --events 1000 --one-process");
         let refused = |line: &str| {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -19,6 +19,7 @@ mod node;
 mod output;
 mod server_file;
 mod source;
+mod supervise;
 mod up;
 
 use std::io::{IsTerminal, Write};

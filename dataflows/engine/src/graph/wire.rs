@@ -129,3 +129,6 @@ impl Wire for LearnInput {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
