@@ -1,6 +1,5 @@
 //! An event as the folds see it: decoded once, hashed once, bound to an epoch.
 
-use std::fmt;
 use std::sync::Arc;
 
 use eddyline_schemas::event::Event;
@@ -95,33 +94,4 @@ pub struct EpochInput {
     pub header: Header,
     /// Valid events in the order of `seq`.
     pub events: Vec<Bound>,
-}
-
-/// A value that moves between workers of one process by reference. Timely asks every exchanged
-/// type for a wire form; a deployment over several processes will need a real one, until then an
-/// attempt to serialise says so instead of copying something wrong.
-pub struct InProcess<T>(pub T);
-
-impl<T: Clone> Clone for InProcess<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T> fmt::Debug for InProcess<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InProcess")
-    }
-}
-
-impl<T> serde::Serialize for InProcess<T> {
-    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(serde::ser::Error::custom("this value moves within one process only"))
-    }
-}
-
-impl<'de, T> serde::Deserialize<'de> for InProcess<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(serde::de::Error::custom("this value moves within one process only"))
-    }
 }

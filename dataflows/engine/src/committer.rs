@@ -1,6 +1,5 @@
 //! Turns what the workers say of an epoch into its deltas: sorted, chained, summed.
 
-use eddyline_model::config::CoreConfig;
 use eddyline_schemas::delta::canonical::write_canonical;
 use eddyline_schemas::delta::{EpochDeltas, PipelineCounts};
 use eddyline_schemas::lineage::{Epoch, Lineage};
@@ -10,7 +9,6 @@ use eddyline_schemas::time::TimestampMs;
 
 use crate::graph::Commit;
 use crate::rank::RankedEvent;
-use crate::state::Tables;
 
 /// A committed epoch.
 #[derive(Debug)]
@@ -118,12 +116,7 @@ impl Committer {
         self.chain
     }
 
-    /// The digest of all state; call it only while no epoch is in flight.
-    pub(crate) fn digest(&self, config: &CoreConfig, tables: &Tables) -> StateDigest {
-        self.digest_of(tables.digest(config))
-    }
-
-    /// The digest of all state, given that of the tables.
+    /// The digest of all state, given that of the tables; call it only while no epoch is in flight.
     pub(crate) fn digest_of(&self, tables: Digest) -> StateDigest {
         let mut all = DigestBuilder::default();
         all.update(&tables.0);

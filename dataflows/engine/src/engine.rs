@@ -17,6 +17,7 @@ use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use parking_lot::Mutex;
 
+use crate::cluster::Workers;
 use crate::committer::StateDigest;
 use crate::driver::rules::Sound;
 use crate::driver::snapshots::{NoSnapshots, Snapshots};
@@ -47,8 +48,8 @@ impl Default for EpochLimits {
 pub struct EngineConfig {
     /// Everything that changes state.
     pub core: CoreConfig,
-    /// Threads; changes speed, never state.
-    pub workers: usize,
+    /// Where the workers are; changes speed, never state.
+    pub workers: Workers,
     /// How epochs are cut.
     pub epoch: EpochLimits,
 }

@@ -138,6 +138,9 @@ pub enum EngineError {
     /// No snapshot can be used, or this one cannot: halt.
     #[error(transparent)]
     InvalidSnapshot(Box<crate::snapshot::SnapshotError>),
+    /// The processes of the dataflow did not meet, or parted in anger.
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::ClusterError),
     /// The configuration cannot be run.
     #[error("{0}")]
     Config(String),
@@ -169,6 +172,7 @@ impl EngineError {
             | Self::Ahead { .. }
             | Self::Refused(_)
             | Self::Flow(_)
+            | Self::Cluster(_)
             | Self::InvalidSnapshot(_)
             | Self::Config(_)
             | Self::Thread(_)

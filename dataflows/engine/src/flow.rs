@@ -1,12 +1,23 @@
 //! The running dataflow of one process: its workers, what they are fed, what they commit.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use eddyline_model::config::CoreConfig;
+use eddyline_schemas::record::Digest;
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
+use timely::communication::{Hooks, WorkerGuards};
 use timely::scheduling::SyncActivator;
+use timely::worker::Worker;
 
 use crate::bound::{Bound, EpochInput};
+use crate::cluster::stop::{Code, stop};
+use crate::cluster::{
+    ClusterConfig, Identity, Leading, Link, Pulse, Workers, followed, meet, watch,
+};
+use crate::error::EngineError;
 use crate::graph::{self, Commit, Context, Feed, Folds};
 use crate::state::Tables;
 
@@ -24,11 +35,14 @@ pub enum Arrival {
 pub(crate) struct Flow {
     feeds: Vec<(Sender<Feed>, SyncActivator)>,
     /// Joins the workers when dropped.
-    _workers: timely::communication::WorkerGuards<()>,
+    _workers: WorkerGuards<()>,
     /// See [`Arrival`].
     pub(crate) arrival: Arrival,
-    /// The state, to be read while no epoch is in flight.
+    /// The state of this process, to be read while no epoch is in flight.
     pub(crate) tables: Arc<Tables>,
+    pulse: Arc<Pulse>,
+    /// The other processes; they are told after the workers have ended.
+    leading: Option<Leading>,
 }
 
 /// Why the workers did not start.
@@ -37,41 +51,33 @@ pub(crate) struct Flow {
 pub struct FlowError(String);
 
 impl Flow {
-    /// Starts `workers` threads on this state. Commits arrive on the receiver in epoch order.
+    /// Starts the workers on this state, here and, in a cluster, as soon as all processes have met.
+    /// Commits arrive on the receiver in epoch order.
     pub(crate) fn start(
         config: &Arc<CoreConfig>,
-        workers: usize,
+        workers: &Workers,
         folds: Folds,
         tables: Tables,
-    ) -> Result<(Self, Receiver<Commit>), FlowError> {
+    ) -> Result<(Self, Receiver<Commit>), EngineError> {
         let tables = Arc::new(tables);
+        let pulse = Arc::new(Pulse::default());
+        let (place, leading) = match workers {
+            Workers::Threads(threads) => (Place::threads(*threads), None),
+            Workers::Cluster(cluster) => {
+                let met = meet(cluster, &Identity::new(cluster, config))?;
+                let leading = Leading::start(cluster, met.control).map_err(EngineError::Thread)?;
+                let seconds = cluster.patience.stall_seconds;
+                watch(Arc::downgrade(&pulse), seconds).map_err(EngineError::Thread)?;
+                (Place::cluster(cluster, met.links), Some(leading))
+            }
+        };
         // Bounded by the feeder, which keeps the number of epochs in flight small.
         let (commit_to, commits) = unbounded();
-        let (feeds, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| unbounded()).unzip();
-        let (activator_to, activators) = unbounded();
-        let shared = (Arc::clone(config), Arc::clone(&tables));
-        let timely_config = timely::Config::process(workers);
-        let guards = timely::execute(timely_config, move |worker| {
-            let _abort = AbortOnPanic;
-            let (config, tables) = shared.clone();
-            let index = worker.index();
-            let context = Context { config, tables, worker: index, workers, folds };
-            let feed = receivers[index].clone();
-            let commit_to = commit_to.clone();
-            let activator = worker
-                .dataflow::<u64, _, _>(|scope| graph::build(scope, &context, feed, commit_to));
-            // The starter waits for every worker's activator, so the receiver is there.
-            let _ = activator_to.send((index, activator));
-            while worker.step_or_park(None) {}
-        })
-        .map_err(FlowError)?;
-        let mut woken: Vec<(usize, SyncActivator)> = activators.iter().take(workers).collect();
-        woken.sort_by_key(|(index, _)| *index);
-        let feeds = feeds.into_iter().zip(woken.into_iter().map(|(_, activator)| activator));
-        Ok((
-            Self { feeds: feeds.collect(), _workers: guards, arrival: Arrival::default(), tables },
-            commits,
-        ))
+        let shared = Shared { config: Arc::clone(config), tables, folds, pulse };
+        let (tables, pulse) = (Arc::clone(&shared.tables), Arc::clone(&shared.pulse));
+        let (feeds, workers) = shared.run(place, commit_to)?;
+        let arrival = Arrival::default();
+        Ok((Self { feeds, _workers: workers, arrival, tables, pulse, leading }, commits))
     }
 
     /// Feeds a whole epoch; epochs ascend.
@@ -86,11 +92,25 @@ impl Flow {
             }
             Arrival::Shuffled(seed) => shuffle(seed ^ epoch, input.events, &mut shares),
         }
+        self.pulse.fed.store(epoch, Ordering::Relaxed);
         for ((feed, activator), share) in self.feeds.iter().zip(shares) {
-            // A worker that is gone has aborted the process; there is nobody to tell.
+            // A worker that is gone has ended the process; there is nobody to tell.
             let _ = feed.send(Feed::Epoch(epoch, input.header, share));
             let _ = activator.activate();
         }
+    }
+
+    /// The digest of all state, wherever it lies; call it only while no epoch is in flight.
+    pub(crate) fn digest(&self, config: &CoreConfig) -> Digest {
+        match &self.leading {
+            None => self.tables.digest(config),
+            Some(leading) => self.tables.digest_of(leading.shard_digests(config, &self.tables)),
+        }
+    }
+
+    /// Says that nothing went wrong; dropping it without lets the other processes end as failed.
+    pub(crate) fn done(&self) {
+        self.leading.iter().for_each(Leading::done);
     }
 }
 
@@ -102,6 +122,121 @@ impl Drop for Flow {
             let _ = feed.send(Feed::End);
             let _ = activator.activate();
         }
+    }
+}
+
+/// Folds what process 0 feeds, until it says that it is over.
+pub(crate) fn follow(config: &Arc<CoreConfig>, cluster: &ClusterConfig) -> Result<(), EngineError> {
+    let mut met = meet(cluster, &Identity::new(cluster, config))?;
+    let (_, control) = met.control.remove(0);
+    let tables = Arc::new(Tables::new(config));
+    let pulse = Arc::new(Pulse::default());
+    let (folds, config) = (Folds::All, Arc::clone(config));
+    let shared = Shared { config: Arc::clone(&config), tables: Arc::clone(&tables), folds, pulse };
+    let (feeds, workers) = shared.run(Place::cluster(cluster, met.links), unbounded().0)?;
+    // Nothing is fed here.
+    drop(Feeding(feeds));
+    let ended = followed(cluster, &control, (&config, &tables));
+    drop(workers);
+    Ok(ended?)
+}
+
+/// Ends the sources when dropped.
+struct Feeding(Vec<(Sender<Feed>, SyncActivator)>);
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        for (feed, activator) in self.0.drain(..) {
+            drop(feed);
+            let _ = activator.activate();
+        }
+    }
+}
+
+/// Where the workers of this process stand among all.
+struct Place {
+    locals: usize,
+    workers: usize,
+    first: usize,
+    /// The connections to the other processes; empty for a single one.
+    links: Vec<Option<Link>>,
+}
+
+impl Place {
+    fn threads(threads: usize) -> Self {
+        Self { locals: threads, workers: threads, first: 0, links: Vec::new() }
+    }
+
+    fn cluster(cluster: &ClusterConfig, links: Vec<Option<Link>>) -> Self {
+        let locals = cluster.workers;
+        let workers = locals * cluster.processes();
+        Self { locals, workers, first: locals * cluster.index, links }
+    }
+
+    /// Values move by reference between the workers of this process, in their wire form to others.
+    fn allocators(
+        self,
+    ) -> Result<(Vec<AllocatorBuilder>, Box<dyn std::any::Any + Send>), FlowError> {
+        let config = timely::CommunicationConfig::Process(self.locals);
+        if self.links.len() < 2 {
+            return config.try_build().map_err(FlowError);
+        }
+        let hooks = Hooks::default();
+        let refill = hooks.refill.clone();
+        let inner = ProcessBuilder::new_typed_vector(self.locals, refill, None);
+        let index = self.first / self.locals;
+        let (builders, guard) =
+            initialize_networking_from_sockets(inner, self.links, index, self.locals, hooks)
+                .map_err(|error| FlowError(error.to_string()))?;
+        Ok((builders.into_iter().map(AllocatorBuilder::Tcp).collect(), Box::new(guard)))
+    }
+}
+
+type Feeds = Vec<(Sender<Feed>, SyncActivator)>;
+
+/// What the workers of this process share.
+#[derive(Clone)]
+struct Shared {
+    config: Arc<CoreConfig>,
+    tables: Arc<Tables>,
+    folds: Folds,
+    pulse: Arc<Pulse>,
+}
+
+impl Shared {
+    fn context(&self, worker: usize, workers: usize, locals: usize) -> Context {
+        let Self { config, tables, folds, pulse } = self.clone();
+        Context { config, tables, worker, workers, locals, folds, pulse }
+    }
+
+    /// Starts the workers; they run until their feeds end.
+    fn run(
+        self,
+        place: Place,
+        commit_to: Sender<Commit>,
+    ) -> Result<(Feeds, WorkerGuards<()>), FlowError> {
+        let (locals, workers, first) = (place.locals, place.workers, place.first);
+        let (feeds, receivers): (Vec<_>, Vec<_>) = (0..locals).map(|_| unbounded()).unzip();
+        let (activator_to, activators) = unbounded();
+        let work = move |worker: &mut Worker| {
+            let _abort = AbortOnPanic;
+            let context = self.context(worker.index(), workers, locals);
+            let local = worker.index() - first;
+            let (feed, commit_to) = (receivers[local].clone(), commit_to.clone());
+            let activator = worker
+                .dataflow::<u64, _, _>(|scope| graph::build(scope, &context, feed, commit_to));
+            // The starter waits for every worker's activator, so the receiver is there.
+            let _ = activator_to.send((local, activator));
+            while worker.step_or_park(None) {}
+        };
+        let (allocators, others) = place.allocators()?;
+        let config = timely::WorkerConfig::default();
+        let guards =
+            timely::execute::execute_from(allocators, others, config, work).map_err(FlowError)?;
+        let mut woken: Vec<(usize, SyncActivator)> = activators.iter().take(locals).collect();
+        woken.sort_by_key(|(local, _)| *local);
+        let feeds = feeds.into_iter().zip(woken.into_iter().map(|(_, activator)| activator));
+        Ok((feeds.collect(), guards))
     }
 }
 
@@ -117,14 +252,16 @@ fn shuffle(seed: u64, mut events: Vec<Bound>, shares: &mut [Vec<Bound>]) {
 }
 
 /// Timely leaves the other workers waiting for one that panicked; a process that cannot go on
-/// must stop, loudly and at once.
+/// must stop, loudly and at once, and in a cluster all others with it.
 pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!("a thread of the dataflow panicked; stopping the process");
-            std::process::abort();
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("unnamed");
+            let why = format!("thread {name} of the dataflow panicked, for the reason above");
+            stop(Code::Bug, &why, "report it; a restart folds again from the log");
         }
     }
 }

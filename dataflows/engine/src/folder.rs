@@ -12,6 +12,7 @@ use eddyline_schemas::lineage::{Epoch, Lineage};
 use parking_lot::{Condvar, Mutex};
 
 use crate::bound::EpochInput;
+use crate::cluster::{ClusterConfig, Workers};
 use crate::committer::{Committed, Committer, StateDigest};
 use crate::error::EngineError;
 use crate::flow::{AbortOnPanic, Arrival, Flow};
@@ -91,9 +92,13 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Starts `workers` threads on empty state.
-    pub fn start(core: &CoreConfig, workers: usize, sink: Sink) -> Result<Self, EngineError> {
-        Self::start_with(core, (workers, Folds::All), Arc::default(), sink)
+    /// Starts the workers on empty state: so many threads, or this process as the leader of several.
+    pub fn start(
+        core: &CoreConfig,
+        workers: impl Into<Workers>,
+        sink: Sink,
+    ) -> Result<Self, EngineError> {
+        Self::start_with(core, (workers.into(), Folds::All), Arc::default(), sink)
     }
 
     /// Starts with some of the folds only; the state is then not that of any lineage.
@@ -103,7 +108,7 @@ impl Folder {
         folds: Folds,
         sink: Sink,
     ) -> Result<Self, EngineError> {
-        Self::start_with(core, (workers, folds), Arc::default(), sink)
+        Self::start_with(core, (workers.into(), folds), Arc::default(), sink)
     }
 
     /// Starts `workers` threads on the state of a snapshot, which any number of workers may have
@@ -125,12 +130,12 @@ impl Folder {
         (progress, sink): (Arc<Progress>, Sink),
     ) -> Result<Self, EngineError> {
         let (tables, committer) = restored.into_parts(core)?;
-        Self::run(core, (workers, Folds::All), (tables, committer), (progress, sink))
+        Self::run(core, (workers.into(), Folds::All), (tables, committer), (progress, sink))
     }
 
     pub(crate) fn start_with(
         core: &CoreConfig,
-        (workers, folds): (usize, Folds),
+        (workers, folds): (Workers, Folds),
         progress: Arc<Progress>,
         sink: Sink,
     ) -> Result<Self, EngineError> {
@@ -140,15 +145,15 @@ impl Folder {
 
     fn run(
         core: &CoreConfig,
-        (workers, folds): (usize, Folds),
+        (workers, folds): (Workers, Folds),
         (tables, committer): (Tables, Committer),
         (progress, sink): (Arc<Progress>, Sink),
     ) -> Result<Self, EngineError> {
-        check(core, workers)?;
+        check(core, workers.here())?;
         let core = Arc::new(core.clone());
         let fed = committer.epoch();
         progress.set(CommittedState { epoch: fed, counts: committer.counts() });
-        let (flow, commits) = Flow::start(&core, workers, folds, tables)?;
+        let (flow, commits) = Flow::start(&core, &workers, folds, tables)?;
         let (digests, asked) = unbounded();
         let told = Arc::clone(&progress);
         let run = move || {
@@ -182,7 +187,7 @@ impl Folder {
     /// Waits until nothing is in flight, then digests the state.
     #[must_use]
     pub fn digest(&self) -> StateDigest {
-        self.committer().digest(&self.core, &self.flow.tables)
+        self.committer().digest_of(self.flow.digest(&self.core))
     }
 
     /// Waits until nothing is in flight, then copies the state, ready to be written. Nothing may be
@@ -204,11 +209,22 @@ impl Folder {
     #[must_use]
     pub fn end(self) -> StateDigest {
         let digest = self.digest();
+        self.flow.done();
         drop(self.flow);
         drop(self.digests);
         drop(self.committing.join());
         digest
     }
+}
+
+/// Takes part in the dataflow that process 0 leads, from its first epoch until it says that it is
+/// over. The process ends with exit code 69, saying why, when another one is lost meanwhile.
+pub fn follow(core: &CoreConfig, cluster: &ClusterConfig) -> Result<(), EngineError> {
+    check(core, cluster.workers)?;
+    if cluster.index == 0 {
+        return Err(EngineError::Config("process 0 leads, it cannot follow".into()));
+    }
+    crate::flow::follow(&Arc::new(core.clone()), cluster)
 }
 
 fn check(core: &CoreConfig, workers: usize) -> Result<(), EngineError> {

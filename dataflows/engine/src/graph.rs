@@ -9,8 +9,13 @@
 //!
 //! Timely's timestamp is the epoch. Every stateful operator waits until an epoch is complete and
 //! then works through it in the order of `seq`, so arrival order shows nowhere.
+//!
+//! Over several processes, users, dedupe and numbers of items have one owner among all workers,
+//! while every process holds the item side whole and applies every batch to it: a replicated state
+//! machine. What the item side sends on comes from the owner of the shard alone.
 
 mod apply;
+mod batches;
 mod commit;
 mod dedupe;
 mod item_deltas;
@@ -20,6 +25,7 @@ mod resolve;
 mod restore;
 mod source;
 mod stash;
+mod wire;
 mod work;
 
 use std::sync::Arc;
@@ -27,15 +33,15 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use eddyline_model::config::CoreConfig;
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::operators::vec::{Filter, Map};
 use timely::dataflow::operators::{Concatenate, ConnectLoop, Feedback};
-use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 
-use crate::bound::{Header, InProcess};
+use crate::cluster::Pulse;
 use crate::state::Tables;
+use crate::wire::parcel::{Parcel, Sent};
 use apply::Applied;
 pub(crate) use commit::Commit;
 use learn::Learned;
@@ -58,10 +64,32 @@ pub enum Folds {
 pub(crate) struct Context {
     pub(crate) config: Arc<CoreConfig>,
     pub(crate) tables: Arc<Tables>,
-    /// This worker; it owns the shards that are congruent to it.
+    /// This worker among all of all processes; it owns the shards that are congruent to it.
     pub(crate) worker: usize,
+    /// Workers of all processes.
     pub(crate) workers: usize,
+    /// Workers of each process, numbered one after the other.
+    pub(crate) locals: usize,
     pub(crate) folds: Folds,
+    pub(crate) pulse: Arc<Pulse>,
+}
+
+impl Context {
+    /// This worker among those of its process.
+    pub(crate) fn local(&self) -> usize {
+        self.worker % self.locals
+    }
+
+    /// Whether this worker alone, of all processes, keeps the shard's users and speaks for it.
+    pub(crate) fn owns(&self, shard: usize) -> bool {
+        shard % self.workers == self.worker
+    }
+
+    /// Whether this worker alone, of this process, applies what happens to the shard's items. Its
+    /// owner does in its own process, since the workers of one divide those of all.
+    pub(crate) fn applies(&self, shard: usize) -> bool {
+        shard % self.locals == self.local()
+    }
 }
 
 /// Builds the graph of one worker; gives what wakes its source.
@@ -74,51 +102,45 @@ pub(crate) fn build(
     let source = source::source(scope, feed);
     let fresh = dedupe::dedupe(source.events, context.clone());
     let work = resolve::resolve(fresh, context.clone());
-    let (turn, turned) = scope.feedback::<Vec<InProcess<()>>>(1);
+    let (turn, turned) = scope.feedback::<Parcel<()>>(1);
     let learned = learn::learn_stream(work, source.headers.clone(), turned, context.clone());
-    let applied = apply::apply_stream(addressed(learned.clone(), context.workers), context.clone());
-    applied.clone().filter(|_| false).map(|_| InProcess(())).connect_loop(turn);
+    let batches = batches::to_all(learned.clone(), context);
+    let applied = apply::apply_stream(batches, context.clone());
+    each(applied.clone(), "Turn", |_| None::<()>).connect_loop(turn);
     let preferences = preferences::preferences(learned.clone(), applied.clone(), context.clone());
-    let headers = source.headers.map(|header: InProcess<Header>| {
-        InProcess(DeltaBatch { header: Some(header.0), ..DeltaBatch::default() })
+    let headers = each(source.headers, "Headers", |header| {
+        Some(DeltaBatch { header: Some(header), ..DeltaBatch::default() })
     });
-    let of_users = only(learned, "UserDeltas", |learned| match learned {
+    let of_users = each(learned, "UserDeltas", |learned| match learned {
         Learned::Deltas(deltas) => Some(deltas),
         Learned::Batch(_) | Learned::Touches(_) => None,
     });
-    let of_items = only(applied, "ItemDeltas", |applied| match applied {
+    let of_items = each(applied, "ItemDeltas", |applied| match applied {
         Applied::Deltas(deltas) => Some(deltas),
         Applied::Facets(_) => None,
     });
-    commit::commit(scope.concatenate([headers, of_users, of_items, preferences]), commits);
+    let all = scope.concatenate([headers, of_users, of_items, preferences]);
+    commit::commit(all, commits, Arc::clone(&context.pulse));
     source.activator
 }
 
-/// Every batch, once for each worker.
-fn addressed<'s>(
-    learned: StreamVec<'s, u64, InProcess<Learned>>,
-    workers: usize,
-) -> StreamVec<'s, u64, InProcess<apply::Addressed>> {
-    only(learned, "Batches", |learned| match learned {
-        Learned::Batch(batch) => Some(batch),
-        Learned::Deltas(_) | Learned::Touches(_) => None,
-    })
-    .flat_map(move |batch| {
-        (0..workers).map(move |worker| InProcess((worker, Arc::clone(&batch.0))))
-    })
-}
-
-fn only<'s, M: Clone + 'static, D: Clone + 'static>(
-    stream: StreamVec<'s, u64, InProcess<M>>,
+/// What `make` makes of each value, on the same worker.
+fn each<'s, M, D, I>(
+    stream: Sent<'s, M>,
     name: &str,
-    mut select: impl FnMut(M) -> Option<D> + 'static,
-) -> StreamVec<'s, u64, InProcess<D>> {
-    stream.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, name, move |_, _| {
+    mut make: impl FnMut(M) -> I + 'static,
+) -> Sent<'s, D>
+where
+    M: Clone + 'static,
+    D: Clone + 'static,
+    I: IntoIterator<Item = D>,
+{
+    stream.unary::<CapacityContainerBuilder<Parcel<_>>, _, _, _>(Pipeline, name, move |_, _| {
         move |input, output| {
             input.for_each_stamp(|stamp, data| {
                 let Some(capability) = stamp.retain_least(output.output_index()) else { return };
-                let selected = data.flat_map(|batch| batch.drain(..)).filter_map(|m| select(m.0));
-                output.session(&capability).give_iterator(selected.map(InProcess));
+                let made = data.flat_map(Parcel::drain).flat_map(&mut make);
+                output.session(&capability).give_iterator(made);
             });
         }
     })

@@ -7,6 +7,7 @@
 
 mod bindings;
 pub mod bound;
+mod cluster;
 mod committer;
 mod driver;
 mod engine;
@@ -24,7 +25,9 @@ mod skip;
 pub mod snapshot;
 pub mod state;
 mod view;
+mod wire;
 
+pub use cluster::{ClusterConfig, ClusterError, Patience, Workers};
 pub use committer::{Committed, StateDigest};
 pub use driver::CRASH_POINTS;
 pub use driver::snapshots::{NoSnapshots, SnapshotPoint, Snapshots};
@@ -33,8 +36,8 @@ pub use engine::{
 };
 pub use error::EngineError;
 pub use flow::{Arrival, FlowError};
-pub use folder::{CommittedState, Folder, Sink};
+pub use folder::{CommittedState, Folder, Sink, follow};
 pub use graph::Folds;
 pub use outputs::{EmitError, Outputs};
-pub use refold::{Refold, for_each_bound, last_bound_epoch, refold};
+pub use refold::{Refold, for_each_bound, last_bound_epoch, refold, refold_on};
 pub use skip::skip_record;

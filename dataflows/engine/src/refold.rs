@@ -9,6 +9,7 @@ use eddyline_schemas::lineage::Epoch;
 
 use crate::bindings::{BindingReader, BoundReader, skips};
 use crate::bound::EpochInput;
+use crate::cluster::Workers;
 use crate::committer::StateDigest;
 use crate::error::EngineError;
 use crate::flow::Arrival;
@@ -32,7 +33,17 @@ pub fn refold(
     how: Refold,
     sink: Sink,
 ) -> Result<StateDigest, EngineError> {
-    let mut folder = Folder::start(core, how.workers, sink)?;
+    refold_on(core, log, (how.workers.into(), how), sink)
+}
+
+/// As [`refold`], on these workers instead, of several processes maybe.
+pub fn refold_on(
+    core: &CoreConfig,
+    log: Arc<dyn EventLog>,
+    (workers, how): (Workers, Refold),
+    sink: Sink,
+) -> Result<StateDigest, EngineError> {
+    let mut folder = Folder::start(core, workers, sink)?;
     folder.set_arrival(how.arrival);
     for_each_bound(core, log, how.until, |_, input| {
         folder.feed(input);

@@ -71,16 +71,22 @@ impl Tables {
     /// digest is over its canonical rows in key order.
     #[must_use]
     pub fn digest(&self, config: &CoreConfig) -> Digest {
+        self.digest_of((0..SHARDS).map(|shard| self.shard_digest(config, shard)))
+    }
+
+    /// The digest of one shard.
+    pub(crate) fn shard_digest(&self, config: &CoreConfig, shard: usize) -> Digest {
         let dim = config.factors.dim;
         let mut rows = Vec::new();
-        let of_shard = |shard: usize| {
-            rows.clear();
-            self.dedupe[shard].lock().write_canonical(&mut rows);
-            self.items[shard].read().write_canonical(dim, &mut rows);
-            self.users[shard].read().write_canonical(dim, &mut rows);
-            self.preferences[shard].lock().write_canonical(&mut rows);
-            Digest::of(&rows)
-        };
-        shard::tables_digest((0..SHARDS).map(of_shard), &self.gate.read())
+        self.dedupe[shard].lock().write_canonical(&mut rows);
+        self.items[shard].read().write_canonical(dim, &mut rows);
+        self.users[shard].read().write_canonical(dim, &mut rows);
+        self.preferences[shard].lock().write_canonical(&mut rows);
+        Digest::of(&rows)
+    }
+
+    /// The digest of all state, given those of all shards in order.
+    pub(crate) fn digest_of(&self, shards: impl IntoIterator<Item = Digest>) -> Digest {
+        shard::tables_digest(shards.into_iter(), &self.gate.read())
     }
 }

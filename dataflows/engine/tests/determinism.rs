@@ -31,7 +31,7 @@ fn core() -> CoreConfig {
 
 fn config(workers: usize, events: usize) -> EngineConfig {
     let epoch = EpochLimits { events, wait: Duration::from_millis(2), backlog_events: events };
-    EngineConfig { core: core(), workers, epoch }
+    EngineConfig { core: core(), workers: workers.into(), epoch }
 }
 
 /// Runs the live engine over the log until everything is committed.

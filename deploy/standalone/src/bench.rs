@@ -7,6 +7,7 @@ mod baseline;
 mod crashes;
 #[cfg(test)]
 mod delta_sizes;
+mod determinism;
 mod factors;
 pub(crate) mod freshness;
 mod ingest;
@@ -25,6 +26,7 @@ use crate::exit::{Exit, OrStop, Outcome};
 use crate::node::Node;
 use crate::output::{Format, print_json, print_json_line, print_table};
 use crashes::CrashesArgs;
+use determinism::{DeterminismArgs, FollowerArgs};
 use ingest::IngestBenchArgs;
 use stream::{Bodies, StreamShape};
 
@@ -37,6 +39,11 @@ pub(crate) enum BenchVerb {
     Freshness(FreshnessBenchArgs),
     /// Crashes, lost replies, zombies: seeded schedules against the epoch protocol
     Crashes(CrashesArgs),
+    /// Digests of one stream, folded in every way that must not matter
+    Determinism(DeterminismArgs),
+    /// A further process of `bench determinism`
+    #[command(hide = true)]
+    Follower(FollowerArgs),
 }
 
 /// Flags that all benchmarks take.
@@ -84,6 +91,8 @@ pub(crate) fn run(verb: &BenchVerb, config: &ConfigArgs) -> Outcome {
         BenchVerb::Ingest(args) => ingest::run(args, config),
         BenchVerb::Freshness(args) => run_freshness(args, config),
         BenchVerb::Crashes(args) => crashes::run(args),
+        BenchVerb::Determinism(args) => determinism::run(args, config),
+        BenchVerb::Follower(args) => determinism::follow(args),
     }
 }
 

@@ -123,7 +123,8 @@ pub(crate) enum Verb {
   eddyline bench ingest --json
   eddyline bench freshness --json --rate 2000
   eddyline bench crashes --schedules 10000 --seed 1
-  eddyline bench crashes --plant emit-before-bind --schedules 300")]
+  eddyline bench crashes --plant emit-before-bind --schedules 300
+  eddyline bench determinism --json")]
     Bench {
         #[command(subcommand)]
         verb: BenchVerb,
@@ -169,6 +170,7 @@ mod tests {
         ok("eddyline digest --data d --recompute --workers 4 --epoch 7");
         ok("eddyline bench freshness --json --rate 2000 --samples 1000");
         ok("eddyline bench crashes --json --schedules 10 --seed 7 --plant no-fence");
+        ok("eddyline bench determinism --json --events 1000 --one-process");
         let refused = |line: &str| {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io;
 
+use eddyline_dataflows::{ClusterError, EngineError};
+
 /// Exit codes, part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -82,6 +84,31 @@ pub(crate) trait OrStop<T> {
 impl<T, E: Into<anyhow::Error>> OrStop<T> for Result<T, E> {
     fn or_stop(self, exit: Exit, context: impl FnOnce() -> String) -> Outcome<T> {
         self.map_err(|error| Stop { exit, error: error.into().context(context()), remedy: None })
+    }
+}
+
+/// The code and the remedy of what the dataflow says.
+pub(crate) fn of_engine(error: EngineError) -> Stop {
+    let (exit, remedy) = match &error {
+        EngineError::Cluster(error) => of_cluster(error),
+        EngineError::Config(_) => (Exit::Config, None),
+        _ => (Exit::Failure, None),
+    };
+    Stop { exit, error: error.into(), remedy: remedy.map(str::to_owned) }
+}
+
+fn of_cluster(error: &ClusterError) -> (Exit, Option<&'static str>) {
+    match error {
+        ClusterError::Unavailable(_) => (
+            Exit::Unavailable,
+            Some("start all processes, each with the same --hosts; --supervise starts them again"),
+        ),
+        ClusterError::Listen { .. } => {
+            (Exit::Unavailable, Some("choose another port in --hosts, the same in all processes"))
+        }
+        ClusterError::Config(_) | ClusterError::Refused { .. } | ClusterError::Unfit { .. } => {
+            (Exit::Config, None)
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod output;
 mod roles;
 mod server_file;
 mod source;
+mod supervise;
 mod up;
 
 use std::io::{IsTerminal, Write};

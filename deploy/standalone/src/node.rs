@@ -192,7 +192,7 @@ fn http_config(config: &Config) -> HttpConfig {
 fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
         core: config.core.clone(),
-        workers: config.dataflow.workers,
+        workers: config.dataflow.workers.into(),
         epoch: config.dataflow.epoch,
     }
 }

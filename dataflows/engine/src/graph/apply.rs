@@ -1,7 +1,7 @@
 //! The apply phase of an epoch: items' owners apply what the read phase asked for, in `seq`.
 //!
 //! Batches of several workers are merged by `seq`, so an item sees the same steps in the same
-//! order on any number of workers. Residuals are taken again with the row as it is by then.
+//! order on any number of workers and in every process. Residuals are taken again with the row as it is by then.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,17 +15,15 @@ use eddyline_schemas::item::ItemDocument;
 use eddyline_schemas::lineage::Epoch;
 use parking_lot::RwLockWriteGuard;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use super::item_deltas::item_deltas;
 use super::stash::Stash;
 use super::work::{DeltaBatch, LearnBatch, Mark};
 use super::{Context, Folds};
-use crate::bound::InProcess;
 use crate::state::items::{ItemRow, ItemShard};
 use crate::state::preferences::Facet;
+use crate::wire::parcel::{Parcel, Sent, by_route};
 
 /// What the apply phase of one worker sends on.
 #[derive(Clone, Debug)]
@@ -36,17 +34,17 @@ pub(super) enum Applied {
     Facets(Vec<(ItemRef, (Facet, Arc<str>), i64)>),
 }
 
-type Output = CapacityContainerBuilder<Vec<InProcess<Applied>>>;
+type Output = CapacityContainerBuilder<Parcel<Applied>>;
 
 /// A batch addressed to a worker.
 pub(super) type Addressed = (usize, Arc<LearnBatch>);
 
 /// Every worker receives every batch of an epoch and applies what its shards own.
 pub(super) fn apply_stream<'s>(
-    batches: StreamVec<'s, u64, InProcess<Addressed>>,
+    batches: Sent<'s, Addressed>,
     context: Context,
-) -> StreamVec<'s, u64, InProcess<Applied>> {
-    let pact = Exchange::new(|batch: &InProcess<Addressed>| batch.0.0 as u64);
+) -> Sent<'s, Applied> {
+    let pact = by_route(|batch: &Addressed| batch.0 as u64);
     batches.unary_frontier::<Output, _, _, _>(pact, "Apply", move |capability, _| {
         drop(capability);
         let mut stash = Stash::new();
@@ -54,22 +52,21 @@ pub(super) fn apply_stream<'s>(
         move |(input, frontier), output| {
             input.for_each_stamp(|stamp, data| {
                 if let Some(capability) = stamp.retain_least(output.output_index()) {
-                    let batches = data.flat_map(|batch| batch.drain(..));
-                    stash.add(capability, batches.map(|batch| batch.0.1));
+                    stash.add(capability, data.flat_map(Parcel::drain).map(|batch| batch.1));
                 }
             });
             while let Some((capability, batches)) = stash.next_complete(&[frontier]) {
                 let epoch = Epoch(*capability.time());
                 let mut session = output.session(&capability);
                 for applied in phase.epoch(epoch, &batches) {
-                    session.give(InProcess(applied));
+                    session.give(applied);
                 }
             }
         }
     })
 }
 
-/// What changed of this worker's items in an epoch.
+/// What changed of the items that this worker applies, in an epoch.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
     pub(super) rows: BTreeSet<ItemRef>,
@@ -77,6 +74,16 @@ pub(super) struct Touched {
     pub(super) contexts: Vec<ItemRef>,
     pub(super) popularity: Vec<ItemRef>,
     pub(super) covisitation: Vec<ItemRef>,
+}
+
+impl Touched {
+    /// Forgets items of other processes, which tell of them themselves.
+    fn keep(&mut self, is_kept: impl Fn(ItemRef) -> bool) {
+        self.rows.retain(|&item| is_kept(item));
+        let lists =
+            [&mut self.vectors, &mut self.contexts, &mut self.popularity, &mut self.covisitation];
+        lists.into_iter().for_each(|list| list.retain(|&item| is_kept(item)));
+    }
 }
 
 struct ApplyPhase {
@@ -88,7 +95,7 @@ struct ApplyPhase {
     names: BTreeSet<Arc<str>>,
 }
 
-/// The shards of this worker, by number; `None` for the others'.
+/// The shards that this worker applies, by number; `None` for the others'.
 pub(super) type Owned<'a> = Vec<Option<RwLockWriteGuard<'a, ItemShard>>>;
 
 impl ApplyPhase {
@@ -98,9 +105,8 @@ impl ApplyPhase {
 
     fn epoch(&mut self, epoch: Epoch, batches: &[Arc<LearnBatch>]) -> Vec<Applied> {
         let context = self.context.clone();
-        let is_owned = |shard| shard % context.workers == context.worker;
         let tables = &context.tables;
-        let lock = |shard: usize| is_owned(shard).then(|| tables.items[shard].write());
+        let lock = |shard: usize| context.applies(shard).then(|| tables.items[shard].write());
         let mut owned: Owned<'_> = (0..SHARDS).map(lock).collect();
         self.new_rows(&mut owned, epoch, batches);
         for (batch, at) in merged(batches) {
@@ -111,9 +117,13 @@ impl ApplyPhase {
             self.touched = Touched::default();
             return Vec::new();
         }
+        if context.locals < context.workers {
+            self.touched.keep(|item| context.owns(usize::from(item.shard())));
+            self.facets.retain(|(item, _, _)| context.owns(usize::from(item.shard())));
+        }
         let mut out = item_deltas(&owned, &mut self.touched, context.config.factors.dim);
         let mut ranked = Vec::new();
-        if is_owned(0) {
+        if context.applies(0) {
             let mut gate = tables.gate.write();
             let before = ranked.len();
             for (batch, at) in merged(batches) {
@@ -121,6 +131,9 @@ impl ApplyPhase {
                     gate.observe(&context.config.gate, example);
                     ranked.push(event.clone());
                 }
+            }
+            if !context.owns(0) {
+                ranked.clear();
             }
             if ranked.len() > before {
                 let (gains, examples) = gate.parts();

@@ -1,14 +1,17 @@
 //! The way out: one batch per epoch, once every part of the epoch has arrived.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use crossbeam_channel::Sender;
 use eddyline_schemas::delta::Delta;
-use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use super::work::DeltaBatch;
-use crate::bound::{Header, InProcess};
+use crate::bound::Header;
+use crate::cluster::Pulse;
 use crate::rank::RankedEvent;
+use crate::wire::parcel::{Parcel, Sent, by_route};
 
 /// Everything that an epoch changed, in no particular order yet.
 #[derive(Debug, Default)]
@@ -22,15 +25,15 @@ pub(crate) struct Commit {
 
 /// Gathers all batches of an epoch at worker 0 and sends them on. Every epoch has a header, so an
 /// epoch without changes commits too.
-pub(super) fn commit(batches: StreamVec<'_, u64, InProcess<DeltaBatch>>, to: Sender<Commit>) {
-    let pact = Exchange::new(|_: &InProcess<DeltaBatch>| 0);
+pub(super) fn commit(batches: Sent<'_, DeltaBatch>, to: Sender<Commit>, pulse: Arc<Pulse>) {
+    let pact = by_route(|_: &DeltaBatch| 0);
     let mut waiting: std::collections::BTreeMap<u64, Commit> = std::collections::BTreeMap::new();
     batches.sink(pact, "Commit", move |(input, frontier)| {
         input.for_each_stamp(|stamp, data| {
             let Some(&epoch) = stamp.least() else { return };
             let commit = waiting.entry(epoch).or_default();
-            for batch in data.flat_map(|batch| batch.drain(..)) {
-                add(commit, batch.0);
+            for batch in data.flat_map(Parcel::drain) {
+                add(commit, batch);
             }
         });
         while let Some(entry) = waiting.first_entry() {
@@ -38,6 +41,7 @@ pub(super) fn commit(batches: StreamVec<'_, u64, InProcess<DeltaBatch>>, to: Sen
                 break;
             }
             let (epoch, commit) = entry.remove_entry();
+            pulse.ended.store(epoch, Ordering::Relaxed);
             // The receiver is gone only when the engine is being dropped.
             let _ = to.send(Commit { epoch, ..commit });
         }

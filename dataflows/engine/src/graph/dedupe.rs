@@ -3,41 +3,34 @@
 use std::sync::Arc;
 
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use super::stash::Stash;
 use super::work::{Fresh, Line};
 use super::{Context, Folds};
-use crate::bound::{Bound, InProcess};
+use crate::bound::Bound;
 use crate::state::dedupe::DedupeLimits;
+use crate::wire::parcel::{Parcel, Sent, by_route};
 
-type Output = CapacityContainerBuilder<Vec<InProcess<Fresh>>>;
+type Output = CapacityContainerBuilder<Parcel<Fresh>>;
 
 /// Of events with the same id, the first in `seq` passes.
-pub(super) fn dedupe<'s>(
-    events: StreamVec<'s, u64, InProcess<Bound>>,
-    context: Context,
-) -> StreamVec<'s, u64, InProcess<Fresh>> {
-    let pact = Exchange::new(|bound: &InProcess<Bound>| u64::from(bound.0.event.dedupe.shard()));
+pub(super) fn dedupe<'s>(events: Sent<'s, Bound>, context: Context) -> Sent<'s, Fresh> {
+    let pact = by_route(|bound: &Bound| u64::from(bound.event.dedupe.shard()));
     events.unary_frontier::<Output, _, _, _>(pact, "Dedupe", move |capability, _| {
         drop(capability);
         let mut stash = Stash::new();
         move |(input, frontier), output| {
             input.for_each_stamp(|stamp, data| {
                 if let Some(capability) = stamp.retain_least(output.output_index()) {
-                    stash.add(
-                        capability,
-                        data.flat_map(|batch| batch.drain(..)).map(|bound| bound.0),
-                    );
+                    stash.add(capability, data.flat_map(Parcel::drain));
                 }
             });
             while let Some((capability, mut bound)) = stash.next_complete(&[frontier]) {
                 bound.sort_unstable_by_key(|bound: &Bound| bound.seq);
                 let mut session = output.session(&capability);
                 for fresh in pass_fresh(&context, bound) {
-                    session.give(InProcess(fresh));
+                    session.give(fresh);
                 }
             }
         }

@@ -13,20 +13,20 @@ use eddyline_schemas::delta::Delta;
 use eddyline_schemas::event::EventType;
 use eddyline_schemas::id::{ItemRef, SHARDS};
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use line::Taken;
 
 use super::stash::Stash;
 use super::work::{CatalogueChange, DeltaBatch, LearnBatch, Line, NewRow, Work};
-use super::{Context, Folds};
-use crate::bound::{Header, InProcess};
+use super::{Context, Folds, each};
+use crate::bound::Header;
 use crate::rank::Ranker;
 use crate::state::preferences::{Touch, WindowEdge};
 use crate::state::users::{Changed, Touched, UserRow};
 use crate::view::ItemView;
+use crate::wire::parcel::{Parcel, Sent, by_route};
 
 /// What the read phase of one worker sends on, once an epoch.
 #[derive(Clone, Debug)]
@@ -39,21 +39,23 @@ pub(super) enum Learned {
     Touches(Vec<(Touch, u8, i64)>),
 }
 
-type Output = CapacityContainerBuilder<Vec<InProcess<Learned>>>;
+type Output = CapacityContainerBuilder<Parcel<Learned>>;
 
 /// Work and headers in; the loop carries no data, only the news that an epoch is applied.
 pub(super) fn learn_stream<'s>(
-    work: StreamVec<'s, u64, InProcess<Work>>,
-    headers: StreamVec<'s, u64, InProcess<Header>>,
-    applied: StreamVec<'s, u64, InProcess<()>>,
+    work: Sent<'s, Work>,
+    headers: Sent<'s, Header>,
+    applied: Sent<'s, ()>,
     context: Context,
-) -> StreamVec<'s, u64, InProcess<Learned>> {
+) -> Sent<'s, Learned> {
     use timely::dataflow::operators::Concat;
-    use timely::dataflow::operators::vec::Map;
-    let index = context.worker as u64;
-    let work = work.map(|work| InProcess(Input::Work(work.0)));
-    let headers = headers.map(move |header| InProcess(Input::Header(header.0, index)));
-    let pact = Exchange::new(|input: &InProcess<Input>| input.0.route());
+    // Process 0 alone has a source: each of its workers tells one worker of every process.
+    let (local, locals, workers) = (context.local(), context.locals, context.workers);
+    let work = each(work, "Works", |work| Some(Input::Work(work)));
+    let headers = each(headers, "ToAll", move |header| {
+        (local..workers).step_by(locals).map(move |to| Input::Header(header, to as u64))
+    });
+    let pact = by_route(Input::route);
     work.concat(headers).binary_frontier::<_, Output, _, _, _, _>(
         applied,
         pact,
@@ -67,10 +69,7 @@ pub(super) fn learn_stream<'s>(
                 applied.for_each_stamp(|_, _| {});
                 input.for_each_stamp(|stamp, data| {
                     if let Some(capability) = stamp.retain_least(output.output_index()) {
-                        stash.add(
-                            capability,
-                            data.flat_map(|batch| batch.drain(..)).map(|input| input.0),
-                        );
+                        stash.add(capability, data.flat_map(Parcel::drain));
                     }
                 });
                 // One epoch at most: the loop must turn before the next one may be read.
@@ -78,10 +77,7 @@ pub(super) fn learn_stream<'s>(
                     stash.next_complete(&[frontier, applied_frontier])
                 {
                     let mut session = output.session(&capability);
-                    phase
-                        .epoch(inputs)
-                        .into_iter()
-                        .for_each(|learned| session.give(InProcess(learned)));
+                    phase.epoch(inputs).into_iter().for_each(|learned| session.give(learned));
                 }
             }
         },
@@ -89,7 +85,7 @@ pub(super) fn learn_stream<'s>(
 }
 
 #[derive(Clone, Debug)]
-enum Input {
+pub(super) enum Input {
     Work(Work),
     Header(Header, u64),
 }

@@ -20,10 +20,10 @@ use super::learn::Learned;
 use super::stash::Stash;
 use super::work::DeltaBatch;
 use super::{Context, restore};
-use crate::bound::InProcess;
 use crate::state::preferences::Facet;
+use crate::wire::parcel::{Parcel, Sent};
 
-type Output = CapacityContainerBuilder<Vec<InProcess<DeltaBatch>>>;
+type Output = CapacityContainerBuilder<Parcel<DeltaBatch>>;
 
 /// A user: logical shard and rank in it.
 type UserKey = (u8, u32);
@@ -33,10 +33,10 @@ type Counted = (UserKey, Facet, Arc<str>);
 
 /// Touches and facets in, changed documents out.
 pub(super) fn preferences<'s>(
-    learned: StreamVec<'s, u64, InProcess<Learned>>,
-    applied: StreamVec<'s, u64, InProcess<Applied>>,
+    learned: Sent<'s, Learned>,
+    applied: Sent<'s, Applied>,
     context: Context,
-) -> StreamVec<'s, u64, InProcess<DeltaBatch>> {
+) -> Sent<'s, DeltaBatch> {
     let touches = timed(learned, "Touches", |learned| match learned {
         Learned::Touches(touches) => touches
             .into_iter()
@@ -63,7 +63,7 @@ pub(super) fn preferences<'s>(
 
 /// Data with its epoch, as differential wants it.
 fn timed<'s, M, D>(
-    stream: StreamVec<'s, u64, InProcess<M>>,
+    stream: Sent<'s, M>,
     name: &str,
     mut updates: impl FnMut(M) -> Vec<(D, i64)> + 'static,
 ) -> StreamVec<'s, u64, (D, u64, i64)>
@@ -78,8 +78,8 @@ where
                 let Some(capability) = stamp.retain_least(output.output_index()) else { return };
                 let epoch = *capability.time();
                 let mut session = output.session(&capability);
-                for message in data.flat_map(|batch| batch.drain(..)) {
-                    let updates = updates(message.0);
+                for message in data.flat_map(Parcel::drain) {
+                    let updates = updates(message);
                     session.give_iterator(updates.into_iter().map(|(data, n)| (data, epoch, n)));
                 }
             });
@@ -90,7 +90,7 @@ where
 fn documents<'s>(
     counts: StreamVec<'s, u64, (Counted, u64, i64)>,
     context: Context,
-) -> StreamVec<'s, u64, InProcess<DeltaBatch>> {
+) -> Sent<'s, DeltaBatch> {
     let pact = Exchange::new(|count: &(Counted, u64, i64)| u64::from(count.0.0.0));
     counts.unary_frontier::<Output, _, _, _>(pact, "Preferences", move |capability, _| {
         drop(capability);
@@ -109,7 +109,7 @@ fn documents<'s>(
                     continue;
                 }
                 let deltas = count(&context, counts);
-                output.session(&capability).give(InProcess(deltas));
+                output.session(&capability).give(deltas);
             }
         }
     })

@@ -1,8 +1,6 @@
 //! Gives items their dense numbers, at the owner of each item's shard and in the order of `seq`.
 
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use eddyline_schemas::id::ItemRef;
@@ -11,26 +9,20 @@ use eddyline_schemas::topic::Topic;
 use super::Context;
 use super::stash::Stash;
 use super::work::{Fresh, Line, Work};
-use crate::bound::InProcess;
+use crate::wire::parcel::{Parcel, Sent, by_route};
 
-type Output = CapacityContainerBuilder<Vec<InProcess<Work>>>;
+type Output = CapacityContainerBuilder<Parcel<Work>>;
 
 /// Lines in, work out.
-pub(super) fn resolve<'s>(
-    fresh: StreamVec<'s, u64, InProcess<Fresh>>,
-    context: Context,
-) -> StreamVec<'s, u64, InProcess<Work>> {
-    let pact = Exchange::new(|fresh: &InProcess<Fresh>| fresh.0.shard());
+pub(super) fn resolve<'s>(fresh: Sent<'s, Fresh>, context: Context) -> Sent<'s, Work> {
+    let pact = by_route(Fresh::shard);
     fresh.unary_frontier::<Output, _, _, _>(pact, "Resolve", move |capability, _| {
         drop(capability);
         let mut stash = Stash::new();
         move |(input, frontier), output| {
             input.for_each_stamp(|stamp, data| {
                 if let Some(capability) = stamp.retain_least(output.output_index()) {
-                    stash.add(
-                        capability,
-                        data.flat_map(|batch| batch.drain(..)).map(|fresh| fresh.0),
-                    );
+                    stash.add(capability, data.flat_map(Parcel::drain));
                 }
             });
             while let Some((capability, mut fresh)) = stash.next_complete(&[frontier]) {
@@ -40,7 +32,7 @@ pub(super) fn resolve<'s>(
                 });
                 let mut session = output.session(&capability);
                 for fresh in fresh {
-                    resolve_one(&context, fresh, |work| session.give(InProcess(work)));
+                    resolve_one(&context, fresh, |work| session.give(work));
                 }
             }
         }

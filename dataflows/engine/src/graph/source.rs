@@ -2,12 +2,13 @@
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 
-use crate::bound::{Bound, Header, InProcess};
+use crate::bound::{Bound, Header};
+use crate::wire::parcel::{Parcel, Sent};
 
 /// What a worker is fed.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ const EPOCHS_PER_ACTIVATION: usize = 4;
 
 /// The source, its output, and what wakes it.
 pub(super) struct Source<'s> {
-    pub(super) events: StreamVec<'s, u64, InProcess<Bound>>,
-    pub(super) headers: StreamVec<'s, u64, InProcess<Header>>,
+    pub(super) events: Sent<'s, Bound>,
+    pub(super) headers: Sent<'s, Header>,
     pub(super) activator: SyncActivator,
 }
 
@@ -34,10 +35,12 @@ pub(super) fn source<'s>(scope: Scope<'s, u64>, feed: Receiver<Feed>) -> Source<
     let info = builder.operator_info();
     let activator = scope.worker().sync_activator_for(info.address.to_vec());
     let again = scope.activator_for(info.address);
-    let (events_out, events) = builder.new_output::<Vec<InProcess<Bound>>>();
-    let (headers_out, headers) = builder.new_output::<Vec<InProcess<Header>>>();
-    let mut events_out = OutputBuilder::<u64, CapacityContainerBuilder<Vec<_>>>::from(events_out);
-    let mut headers_out = OutputBuilder::<u64, CapacityContainerBuilder<Vec<_>>>::from(headers_out);
+    let (events_out, events) = builder.new_output::<Parcel<Bound>>();
+    let (headers_out, headers) = builder.new_output::<Parcel<Header>>();
+    let mut events_out =
+        OutputBuilder::<u64, CapacityContainerBuilder<Parcel<_>>>::from(events_out);
+    let mut headers_out =
+        OutputBuilder::<u64, CapacityContainerBuilder<Parcel<_>>>::from(headers_out);
     builder.build(move |capabilities| {
         let mut capabilities = Some(capabilities);
         move |_| {
@@ -48,8 +51,8 @@ pub(super) fn source<'s>(scope: Scope<'s, u64>, feed: Receiver<Feed>) -> Source<
                 match feed.try_recv() {
                     Ok(Feed::Epoch(epoch, header, events)) => {
                         let at: Vec<_> = held.iter().map(|cap| cap.delayed(&epoch)).collect();
-                        events_out.session(&at[0]).give_iterator(events.into_iter().map(InProcess));
-                        headers_out.session(&at[1]).give(InProcess(header));
+                        events_out.session(&at[0]).give_iterator(events.into_iter());
+                        headers_out.session(&at[1]).give(header);
                         // The only place where time moves: epochs below this one are complete.
                         held.iter_mut().for_each(|cap| cap.downgrade(&(epoch + 1)));
                     }

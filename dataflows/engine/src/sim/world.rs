@@ -306,5 +306,9 @@ fn config(dice: &mut Dice, seed: u64) -> EngineConfig {
     let events = 5 + dice.below(36) as usize;
     let backlog_events = events + dice.below(40) as usize;
     let wait = Duration::from_millis(1 + dice.below(10));
-    EngineConfig { core, workers, epoch: EpochLimits { events, wait, backlog_events } }
+    EngineConfig {
+        core,
+        workers: workers.into(),
+        epoch: EpochLimits { events, wait, backlog_events },
+    }
 }

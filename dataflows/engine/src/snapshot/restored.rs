@@ -64,7 +64,7 @@ impl Restored {
     /// The digest of the state, taken anew.
     #[must_use]
     pub fn digest(&self, core: &CoreConfig) -> StateDigest {
-        Committer::resume(&self.manifest).digest(core, &self.tables)
+        Committer::resume(&self.manifest).digest_of(self.tables.digest(core))
     }
 
     pub(crate) fn into_parts(

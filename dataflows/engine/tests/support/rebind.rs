@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use eddyline_connect::log::{Append, EventLog};
+use eddyline_schemas::topic::{Topic, TopicPartition};
 
-use super::contents::BINDINGS;
+const BINDINGS: TopicPartition = TopicPartition { topic: Topic::Bindings, partition: 0 };
 
 /// Appends values of the bindings topic.
 pub(crate) fn rebind(log: &dyn EventLog, values: impl IntoIterator<Item = Bytes>) {

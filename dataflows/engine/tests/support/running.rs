@@ -44,7 +44,7 @@ pub(crate) fn started(
     sink: eddyline_dataflows::Sink,
 ) -> Engine {
     let epoch = EpochLimits { events, wait: Duration::from_millis(2), backlog_events: events };
-    let config = EngineConfig { core: core.clone(), workers: 2, epoch };
+    let config = EngineConfig { core: core.clone(), workers: 2.into(), epoch };
     start(config, Arc::clone(log), sink).expect("the configuration is right")
 }
 

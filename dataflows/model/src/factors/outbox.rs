@@ -83,6 +83,29 @@ impl Outbox {
         self.arena.len() / self.dim
     }
 
+    /// Numbers in a vector.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// All vectors, one after the other.
+    pub fn arena(&self) -> &[f32] {
+        &self.arena
+    }
+
+    /// An outbox made elsewhere; `None` when an update names a vector that is not there.
+    pub fn from_parts(
+        dim: usize,
+        arena: Vec<f32>,
+        (items, contexts): (Vec<ItemUpdate>, Vec<ContextUpdate>),
+    ) -> Option<Self> {
+        let vectors = arena.len().checked_div(dim)?;
+        let named = items.iter().map(|update| update.x);
+        let mut named = named.chain(contexts.iter().map(|update| update.gradient));
+        let is_whole = vectors * dim == arena.len() && named.all(|x| (x as usize) < vectors);
+        is_whole.then_some(Self { dim, arena, items, contexts, scores: Vec::new() })
+    }
+
     /// Adds a zero vector and gives its number.
     pub(super) fn push_zero(&mut self) -> u32 {
         let number = self.vectors() as u32;

@@ -76,6 +76,8 @@ pub(crate) struct DataflowConfig {
     pub workers: usize,
     /// How epochs are cut.
     pub epoch: EpochLimits,
+    /// Of several processes: they stop when an epoch has not ended for so long.
+    pub stall_seconds: u32,
 }
 
 /// Checks `raw`; every problem names the place in `origins` that must change.
@@ -143,12 +145,13 @@ impl Checker<'_> {
         self.within("dataflow.epoch_events", events, 1, MAX_EPOCH_EVENTS);
         self.within("dataflow.epoch_ms", raw.epoch_ms, 1, 60_000);
         self.within("dataflow.backlog_epoch_events", backlog, events.max(1), MAX_EPOCH_EVENTS);
+        self.within("dataflow.stall_seconds", u64::from(raw.stall_seconds), 1, 3_600);
         let epoch = EpochLimits {
             events: raw.epoch_events,
             wait: Duration::from_millis(raw.epoch_ms),
             backlog_events: raw.backlog_epoch_events,
         };
-        DataflowConfig { workers: raw.workers, epoch }
+        DataflowConfig { workers: raw.workers, epoch, stall_seconds: raw.stall_seconds }
     }
 
     fn core(&mut self, core: &CoreConfig) {

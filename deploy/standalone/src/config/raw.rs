@@ -88,11 +88,18 @@ pub(crate) struct RawDataflow {
     pub epoch_events: usize,
     pub epoch_ms: u64,
     pub backlog_epoch_events: usize,
+    pub stall_seconds: u32,
 }
 
 impl Default for RawDataflow {
     fn default() -> Self {
-        Self { workers: 2, epoch_events: 1024, epoch_ms: 10, backlog_epoch_events: 4096 }
+        Self {
+            workers: 2,
+            epoch_events: 1024,
+            epoch_ms: 10,
+            backlog_epoch_events: 4096,
+            stall_seconds: 60,
+        }
     }
 }
 
