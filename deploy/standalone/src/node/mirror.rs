@@ -128,7 +128,7 @@ impl Mirroring {
             .or_stop(Exit::Io, || "starting a thread".into())?;
         let mirror = Arc::new(mirror);
         let of_metrics = Arc::clone(&mirror);
-        let metrics = StoreMetrics::new(visible, move || report(&store, Some(&of_metrics)));
+        let metrics = StoreMetrics::new(visible, move || report(&store, Some(&*of_metrics)));
         Ok(Self { mirror, metrics })
     }
 

@@ -64,6 +64,6 @@ impl UserRows for UserTable {
         wanted: &'a dyn Fn(&UserId, Epoch) -> bool,
     ) -> Box<dyn Iterator<Item = UserRow> + 'a> {
         let rows = self.shards[usize::from(shard)].values();
-        Box::new(rows.filter(|row| wanted(&row.user, row.epoch)).cloned())
+        Box::new(rows.filter(move |row| wanted(&row.user, row.epoch)).cloned())
     }
 }
