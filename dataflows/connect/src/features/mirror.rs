@@ -14,8 +14,6 @@
 
 mod inbox;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

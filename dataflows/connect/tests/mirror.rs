@@ -4,17 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use eddyline_connect::features::mirror::{Mirror, MirrorStart};
+use eddyline_connect::features::{
+    EmbeddedFeatureStore, FeatureStore, FeatureStoreError, FeatureWrite, ShardRefill, StoreShard,
+    UserDocument, Watermarks,
+};
 use eddyline_schemas::features::UserFeatures;
 use eddyline_schemas::id::{IdHash, UserId};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Digest;
 use parking_lot::RwLock;
-
-use super::{Mirror, MirrorStart};
-use crate::features::{
-    EmbeddedFeatureStore, FeatureStore, FeatureStoreError, FeatureWrite, ShardRefill, StoreShard,
-    UserDocument, Watermarks,
-};
 
 const USERS: u64 = 60;
 
