@@ -230,6 +230,26 @@ fn a_slow_store_merges_what_waits() {
 }
 
 #[test]
+fn an_epoch_that_is_missing_ends_it_and_a_seed_stands_for_all_before() {
+    let store = Arc::new(Moody::default());
+    let mirror = start(&store, 0, usize::MAX);
+    offer(&mirror, 1..=3);
+    wait("the first epochs", || mirror.report().is_whole);
+    offer(&mirror, 5..=6);
+    assert!(!mirror.close(Duration::from_secs(60)), "it must not claim epoch 6");
+    assert!(mirror.report().stored < Epoch(5));
+
+    let store = Arc::new(Moody::default());
+    let mirror = start(&store, 7, usize::MAX);
+    let rows = |number: u64| FeatureWrite::Vector(user(number), Some(Arc::from([7.0])));
+    mirror.seed(Epoch(7), (0..USERS).map(rows).collect());
+    offer(&mirror, 8..=9);
+    assert!(mirror.close(Duration::from_secs(60)), "{:?}", mirror.report());
+    let held = (0..USERS).filter(|n| store.get(&user(*n)).expect("memory").is_some());
+    assert!(held.count() > 0 && store.watermark().expect("written").1 == Epoch(9));
+}
+
+#[test]
 fn a_close_does_not_wait_for_a_store_that_is_down() {
     let store = Arc::new(Moody::default());
     store.is_down.store(true, Ordering::SeqCst);

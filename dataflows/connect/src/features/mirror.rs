@@ -62,6 +62,8 @@ pub enum MirrorEvent<'a> {
     Refilled(RefillReport, Epoch),
     /// The store did not take it; it will be refilled.
     Failed(&'a FeatureStoreError),
+    /// An epoch was not offered: the mirror has ended, since the store would miss it.
+    Gap,
 }
 
 /// What a mirror has done so far.
@@ -132,9 +134,16 @@ impl Mirror {
         Ok(Self { shared, ended: parking_lot::Mutex::new(ended) })
     }
 
-    /// Takes what a committed epoch changed; epochs come in order. Never waits for the store.
+    /// Takes what a committed epoch changed; from 1 on in order, or after what was
+    /// [seeded](Self::seed). Never waits for the store.
     pub fn offer(&self, epoch: Epoch, writes: Vec<FeatureWrite>) {
         self.shared.inbox.put(EpochWrites { epoch, writes, at: Instant::now() });
+    }
+
+    /// Takes all users' rows as of the end of `epoch`, such as those of a snapshot, in place of all
+    /// epochs up to it; before any [`Self::offer`].
+    pub fn seed(&self, epoch: Epoch, rows: Vec<FeatureWrite>) {
+        self.shared.inbox.seed(EpochWrites { epoch, writes: rows, at: Instant::now() });
     }
 
     /// Finishes what waits, unless the store fails or it takes longer than `patience`; true if
@@ -206,6 +215,11 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Some(taken) = self.shared.inbox.take(self.patience()) {
+            if taken.has_gap {
+                self.break_chain();
+                (self.tell)(MirrorEvent::Gap);
+                return;
+            }
             let (failures, is_closing) = (self.failures(), taken.is_closing);
             self.fold(taken);
             if !self.needs_refill && !self.store.behind().is_empty() {

@@ -179,6 +179,11 @@ fn teller(visible: Arc<Histogram>) -> impl Fn(MirrorEvent<'_>) + Send {
             is_failing.set(false);
             tracing::info!(rows = report.rows, epoch = epoch.0, "the feature store is refilled");
         }
+        MirrorEvent::Gap => {
+            tracing::error!(
+                "an epoch was not handed on: the feature store is not written any more"
+            );
+        }
         MirrorEvent::Failed(error) => {
             if !is_failing.replace(true) {
                 let error = error as &dyn std::error::Error;

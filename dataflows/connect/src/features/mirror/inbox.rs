@@ -33,6 +33,8 @@ pub(super) struct Taken {
     pub(super) merged_since: Option<Instant>,
     pub(super) epochs: VecDeque<EpochWrites>,
     pub(super) is_closing: bool,
+    /// An epoch is missing: nothing can be mirrored from here on.
+    pub(super) has_gap: bool,
 }
 
 /// See the module doc.
@@ -58,6 +60,7 @@ impl Inbox {
 
     pub(super) fn put(&self, epoch: EpochWrites) {
         let mut waiting = self.waiting.lock();
+        waiting.taken.has_gap |= epoch.epoch != waiting.offered.next();
         waiting.offered = epoch.epoch;
         if waiting.writes + epoch.writes.len() > self.most_writes {
             waiting.merge();
@@ -66,6 +69,12 @@ impl Inbox {
         waiting.taken.epochs.push_back(epoch);
         drop(waiting);
         self.changed.notify_one();
+    }
+
+    /// All rows as of an epoch, in place of all epochs up to it; before any other.
+    pub(super) fn seed(&self, rows: EpochWrites) {
+        self.waiting.lock().offered = Epoch(rows.epoch.0.saturating_sub(1));
+        self.put(rows);
     }
 
     /// What waits, after at most `patience`; `None` once nobody wants it any more.
