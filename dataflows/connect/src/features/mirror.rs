@@ -26,7 +26,7 @@ use eddyline_schemas::lineage::{Epoch, Lineage};
 
 use self::inbox::{EpochWrites, Inbox, Taken};
 use self::table::UserTable;
-use super::refill::{RefillReport, refill};
+use super::refill::{RefillReport, UserRows, refill};
 use super::{FeatureStore, FeatureStoreError, FeatureWrite, stored_preferences};
 
 /// How often an idle mirror looks whether the store lost data.
