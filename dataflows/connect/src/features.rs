@@ -15,6 +15,7 @@
 
 pub mod breaker;
 mod embedded;
+pub mod mirror;
 pub mod open;
 pub mod redis;
 pub mod refill;
@@ -80,6 +81,14 @@ pub struct UserRow {
     pub preferences: Option<Arc<UserPreferences>>,
     /// `None` where there is none, or no longer.
     pub vector: Option<Arc<[f32]>>,
+}
+
+/// What a store keeps of preferences: nothing in the window is the same as no document, so that an
+/// erased user leaves none behind.
+#[must_use]
+pub fn stored_preferences(preferences: Arc<UserPreferences>) -> Option<Arc<UserPreferences>> {
+    let is_empty = preferences.categories.is_empty() && preferences.brands.is_empty();
+    (!is_empty).then_some(preferences)
 }
 
 /// Why a store did not do it.

@@ -83,7 +83,7 @@ impl Outputs for Ahead {
 fn a_receiver_ahead_of_the_bindings_stops_the_engine() {
     let log: Arc<dyn EventLog> = PinnedLog::holding(&[]);
     let epoch = EpochLimits { events: 8, wait: Duration::from_millis(2), backlog_events: 8 };
-    let config = EngineConfig { core: core(), workers: 1, epoch };
+    let config = EngineConfig { core: core(), workers: 1.into(), epoch };
     let outputs =
         EngineOutputs { outputs: Box::new(Ahead(Epoch(9))), snapshots: Box::new(NoSnapshots) };
     let engine = start_with(config, log, outputs).expect("starts");

@@ -56,7 +56,7 @@ fn inputs() -> &'static [EpochInput] {
 /// Cuts all that lies on the log into epochs.
 fn bind(log: &Arc<dyn EventLog>) {
     let epoch = EpochLimits { events: 40, wait: Duration::from_millis(2), backlog_events: 40 };
-    let config = EngineConfig { core: core(), workers: 1, epoch };
+    let config = EngineConfig { core: core(), workers: 1.into(), epoch };
     let engine = start(config, Arc::clone(log), Box::new(|_| {})).expect("starts");
     loop {
         let status = engine.status();

@@ -10,6 +10,7 @@
 
 mod bound;
 mod dataflow;
+mod mirror;
 mod publishing;
 mod replica;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use eddyline_connect::clock::SystemClock;
 use eddyline_connect::log::{EventLog, OpenError};
 use eddyline_connect::url::open_log;
 use eddyline_dataflows::{EngineConfig, EngineStatus, StateDigest};
+use eddyline_schemas::lineage::Lineage;
 use eddyline_serving::door::{Door, DoorLimits};
 use eddyline_serving::http::{Access, AppState, DemoInfo, HashedKey, HttpConfig, serve};
 use eddyline_serving::metrics::Metrics;
@@ -36,6 +38,7 @@ use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::server_file;
 use dataflow::Dataflow;
+use mirror::{Mirroring, open_store};
 
 pub(crate) use publishing::Publishing;
 pub(crate) use replica::Replica;
@@ -87,11 +90,16 @@ impl Node {
     pub(crate) fn open(config: Config) -> Outcome<Self> {
         let log = open_event_log(&config)?;
         forget_digest(&config.data_dir)?;
-        let state = Arc::new(ServingState::new(config.serving.clone()));
+        let (lineage, store) = (Lineage::root(config.core.hash()), open_store(&config)?);
+        let mirroring =
+            store.clone().map(|store| Mirroring::start(store, lineage, Arc::clone(&log)));
+        let mirroring = mirroring.transpose()?.map(Arc::new);
+        let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
+        let state = Arc::new(state);
         let dataflow = Dataflow::start(
             engine_config(&config),
             Arc::clone(&log),
-            Arc::clone(&state),
+            (Arc::clone(&state), mirroring),
             config.ready_lag_records,
         )?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())

@@ -302,6 +302,9 @@ pub struct UserFeaturesDocument {
     /// Positive events so far.
     pub history_length: u64,
     pub model: ModelInfo,
+    /// Set when the feature store was asked for and could not be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<Fallback>,
 }
 
 /// A user's preferences over 7 days.

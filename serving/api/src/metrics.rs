@@ -1,11 +1,14 @@
 //! What the serving process counts and times, and how it tells Prometheus.
 //!
-//! One table ([`TABLE`]) holds every metric name; nothing else in the crate writes one. Units are
+//! Two tables ([`TABLE`], and [`store::STORE_TABLE`] of the feature store) hold every metric name;
+//! nothing else in the crate writes one. Units are
 //! base units (seconds, bytes, records), as the suffix of a name says. Labels take their values
 //! from static text alone, so neither user nor item ids can enter them and the number of series is
 //! bounded by the code. All recording is wait-free but for the first use of a label.
 //!
 //! Format: Prometheus text exposition 0.0.4.
+
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -150,14 +153,16 @@ const BOUNDS_US: [u64; 15] = [
     2_000_000, 5_000_000, 10_000_000,
 ];
 
+/// Times by bucket.
 #[derive(Debug, Default)]
-struct Histogram {
+pub struct Histogram {
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_us: AtomicU64,
 }
 
 impl Histogram {
-    fn observe(&self, took: Duration) {
+    /// Counts one.
+    pub fn observe(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);

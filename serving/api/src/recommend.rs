@@ -157,6 +157,27 @@ impl Recommender {
         Ok(describe::user(&tables, self.state.config(), user, &document))
     }
 
+    /// What the feature store beside this process holds of a user, as of the epoch that the
+    /// document names; where it cannot be used, what this process knows, labelled.
+    pub fn stored_features(&self, user: &UserId) -> Result<UserFeaturesDocument, RecommendError> {
+        let Some(store) = self.state.store() else { return self.user_features(user) };
+        // Before the guard: the writer must not wait for a server.
+        let read = store.get(user);
+        let reason = match read {
+            Ok(None) => return Err(RecommendError::UnknownUser(user.clone())),
+            Ok(Some(document)) => {
+                let tables = self.state.tables();
+                if Some(document.lineage) == tables.progress().lineage {
+                    return Ok(describe::user(&tables, self.state.config(), user, &document));
+                }
+                "feature_store_other_lineage"
+            }
+            Err(error) => error.reason(),
+        };
+        let fallback = Some(Fallback { tier: "in_process", reason });
+        Ok(UserFeaturesDocument { fallback, ..self.user_features(user)? })
+    }
+
     /// An item of the catalogue.
     pub fn item(&self, item: &ItemId) -> Result<ItemView, RecommendError> {
         let tables = self.state.tables();

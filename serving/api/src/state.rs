@@ -163,6 +163,7 @@ impl Installed {
 pub struct ServingState {
     config: ServingConfig,
     users: Arc<dyn FeatureStore>,
+    store: Option<Arc<dyn FeatureStore>>,
     tables: RwLock<Tables>,
     index: RwLock<Arc<Installed>>,
     /// One epoch at a time.
@@ -190,7 +191,13 @@ impl ServingState {
         let progress = watch::Sender::new(*tables.progress());
         let index = RwLock::new(Arc::new(Installed::Exact(ExactScan)));
         let (tables, writer) = (RwLock::new(tables), Mutex::new(()));
-        Self { config, users, tables, index, writer, progress }
+        Self { config, users, store: None, tables, index, writer, progress }
+    }
+
+    /// With a feature store beside it, which is read on demand and never written here.
+    #[must_use]
+    pub fn beside(self, store: Option<Arc<dyn FeatureStore>>) -> Self {
+        Self { store, ..self }
     }
 
     /// The configuration.
@@ -203,6 +210,13 @@ impl ServingState {
     #[must_use]
     pub fn users(&self) -> &dyn FeatureStore {
         self.users.as_ref()
+    }
+
+    /// The feature store beside this process. Its documents are of epochs of their own, and reading
+    /// it may take its whole budget: never under [`Self::tables`].
+    #[must_use]
+    pub fn store(&self) -> Option<&dyn FeatureStore> {
+        self.store.as_deref()
     }
 
     /// The shared side of the guard: everything under it is of one epoch.

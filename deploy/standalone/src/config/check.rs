@@ -7,17 +7,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use eddyline_connect::features::check_features_url;
 use eddyline_connect::layout::{LogLayout, MAX_PARTITIONS};
 use eddyline_connect::url::check_log_url;
 use eddyline_dataflows::EpochLimits;
 use eddyline_index::policy::IndexPolicy;
 use eddyline_model::config::CoreConfig;
 use eddyline_model::kernel::LANES;
+use eddyline_schemas::codec::StoredEncoding;
 use eddyline_schemas::record::Digest;
 use eddyline_serving::state::ServingConfig;
 
 use super::layers::{Origin, Problem};
-use super::raw::{RawConfig, RawDataflow, RawLog, RawServer};
+use super::raw::{RawConfig, RawDataflow, RawFeatures, RawLog, RawServer};
 
 /// Most workers that a process runs: one for each logical shard.
 const MAX_WORKERS: u64 = 256;
@@ -33,6 +35,8 @@ pub(crate) struct Config {
     pub data_dir: PathBuf,
     /// The log.
     pub log: LogConfig,
+    /// The feature store beside this process.
+    pub features: FeaturesConfig,
     /// The HTTP server.
     pub server: ServerConfig,
     /// The dataflow.
@@ -52,6 +56,31 @@ pub(crate) struct LogConfig {
     pub url: String,
     /// Partitions.
     pub layout: LogLayout,
+}
+
+/// The feature store that user documents are written to, beside the one in this process.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct FeaturesConfig {
+    /// May hold a password.
+    pub url: String,
+    /// Before every key.
+    pub namespace: String,
+    /// How values are written.
+    pub encoding: StoredEncoding,
+}
+
+impl FeaturesConfig {
+    /// Whether users are in the memory of this process only.
+    #[must_use]
+    pub(crate) fn is_in_process(&self) -> bool {
+        ["embedded:", "memory:"].contains(&self.url.as_str())
+    }
+}
+
+impl std::fmt::Debug for FeaturesConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FeaturesConfig").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
 }
 
 /// The HTTP server.
@@ -87,6 +116,7 @@ pub(crate) fn check(
 ) -> Result<Config, Vec<Problem>> {
     let mut checker = Checker { origins, problems: Vec::new() };
     let log = checker.log(&raw.log, &raw.data.dir);
+    checker.features(&raw.features);
     let server = checker.server(&raw.server);
     let dataflow = checker.dataflow(&raw.dataflow);
     checker.core(&raw.core);
@@ -94,6 +124,11 @@ pub(crate) fn check(
         (Some(log), Some(server), true) => Ok(Config {
             data_dir: raw.data.dir.clone(),
             log,
+            features: FeaturesConfig {
+                url: raw.features.url.clone(),
+                namespace: raw.features.namespace.clone(),
+                encoding: raw.features.encoding,
+            },
             server,
             dataflow,
             serving: serving(raw),
@@ -183,6 +218,20 @@ impl Checker<'_> {
         let layout =
             LogLayout::new(raw.partitions, raw.feedback_partitions, raw.item_partitions).ok()?;
         Some(LogConfig { url, layout })
+    }
+
+    fn features(&mut self, raw: &RawFeatures) {
+        if let Err(error) = check_features_url(&raw.url) {
+            // The error names the key itself.
+            let message = error.to_string();
+            let message = message.strip_prefix("features.url ").unwrap_or(&message).to_owned();
+            let remedy = "use embedded:, redis://HOST:PORT or redis+cluster://HOST:PORT,HOST:PORT";
+            self.refuse("features.url", message, remedy);
+        }
+        if raw.namespace.contains(['{', '}']) {
+            let message = format!("{:?} has braces, which mark the user in a key", raw.namespace);
+            self.refuse("features.namespace", message, "leave them out");
+        }
     }
 
     fn server(&mut self, raw: &RawServer) -> Option<ServerConfig> {

@@ -5,13 +5,17 @@
 use std::path::PathBuf;
 
 use eddyline_model::config::CoreConfig;
+use eddyline_schemas::codec::StoredEncoding;
 use serde::{Deserialize, Serialize};
 
 /// The shipped, commented default file.
 pub(crate) const DEFAULT_FILE: &str = include_str!("../../default.toml");
 
 /// Keys whose values are never shown.
-pub(crate) const SECRETS: [&str; 1] = ["server.api_key"];
+pub(crate) const SECRETS: [&str; 2] = ["server.api_key", LOGIN_IN_URL];
+
+/// A URL that may hold a password: it is masked where it does.
+pub(crate) const LOGIN_IN_URL: &str = "features.url";
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +23,7 @@ pub(crate) const SECRETS: [&str; 1] = ["server.api_key"];
 pub(crate) struct RawConfig {
     pub data: RawData,
     pub log: RawLog,
+    pub features: RawFeatures,
     pub server: RawServer,
     pub dataflow: RawDataflow,
     pub serving: RawServing,
@@ -53,6 +58,24 @@ impl Default for RawLog {
             partitions: 4,
             feedback_partitions: 2,
             item_partitions: 1,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawFeatures {
+    pub url: String,
+    pub namespace: String,
+    pub encoding: StoredEncoding,
+}
+
+impl Default for RawFeatures {
+    fn default() -> Self {
+        Self {
+            url: "embedded:".into(),
+            namespace: String::new(),
+            encoding: StoredEncoding::Protobuf,
         }
     }
 }

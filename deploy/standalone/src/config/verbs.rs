@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::layers::{known_keys, lookup};
-use super::raw::{DEFAULT_FILE, SECRETS};
+use super::raw::{DEFAULT_FILE, LOGIN_IN_URL, SECRETS};
 use super::{ConfigArgs, load_raw, stop};
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::output::{Format, print_json};
@@ -88,7 +88,11 @@ fn show(args: &ConfigArgs, with_origin: bool, format: Format) -> Outcome {
 }
 
 fn is_masked(key: &str, value: &toml::Value) -> bool {
-    SECRETS.contains(&key) && value.as_str() != Some("")
+    let has_secret = |text: &str| match key {
+        LOGIN_IN_URL => text.contains('@'),
+        _ => !text.is_empty(),
+    };
+    SECRETS.contains(&key) && value.as_str().is_none_or(has_secret)
 }
 
 /// Single-precision keys were widened: shows the digits that were written.

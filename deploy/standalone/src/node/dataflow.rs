@@ -15,9 +15,11 @@ use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::http::Operations;
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use eddyline_serving::metrics::store::StoreMetrics;
 use eddyline_serving::state::ServingState;
 use parking_lot::{Mutex, RwLock};
 
+use super::mirror::{Mirroring, writes_for};
 use crate::exit::{Exit, OrStop, Outcome};
 
 /// See the module doc.
@@ -25,23 +27,25 @@ pub(super) struct Dataflow {
     /// `None` once shut down.
     engine: RwLock<Option<Engine>>,
     state: Arc<ServingState>,
+    mirroring: Option<Arc<Mirroring>>,
     broken: Arc<Mutex<Option<String>>>,
     ready_lag_records: u64,
 }
 
 impl Dataflow {
-    /// Starts an engine on `log` that feeds `state`.
+    /// Starts an engine on `log` that feeds `state`, and the feature store beside it.
     pub(super) fn start(
         config: EngineConfig,
         log: Arc<dyn EventLog>,
-        state: Arc<ServingState>,
+        (state, mirroring): (Arc<ServingState>, Option<Arc<Mirroring>>),
         ready_lag_records: u64,
     ) -> Outcome<Self> {
         let broken = Arc::new(Mutex::new(None));
-        let sink = sink(Arc::clone(&state), Arc::clone(&broken));
+        let sink = sink(Arc::clone(&state), Arc::clone(&broken), mirroring.clone());
         let engine = start(config, log, Box::new(sink))
             .or_stop(Exit::Failure, || "cannot start the dataflow".into())?;
-        Ok(Self { engine: RwLock::new(Some(engine)), state, broken, ready_lag_records })
+        let engine = RwLock::new(Some(engine));
+        Ok(Self { engine, state, mirroring, broken, ready_lag_records })
     }
 
     /// Where the engine is; `None` once shut down.
@@ -65,24 +69,35 @@ impl Dataflow {
 
     /// Stops when what is bound is committed.
     pub(super) fn shutdown(&self) -> Result<StateDigest, EngineError> {
-        match self.engine.write().take() {
-            Some(engine) => engine.shutdown(),
-            None => Err(EngineError::Stopped("it was shut down".into())),
+        let Some(engine) = self.engine.write().take() else {
+            return Err(EngineError::Stopped("it was shut down".into()));
+        };
+        let digest = engine.shutdown();
+        if let Some(mirroring) = &self.mirroring {
+            mirroring.close();
         }
+        digest
     }
 }
 
 fn sink(
     state: Arc<ServingState>,
     broken: Arc<Mutex<Option<String>>>,
+    mirroring: Option<Arc<Mirroring>>,
 ) -> impl FnMut(Committed) + Send {
     move |committed: Committed| {
         if broken.lock().is_some() {
             return;
         }
+        let epoch = committed.deltas.epoch;
+        let users = writes_for(mirroring.as_ref(), &committed.deltas);
         if let Err(error) = state.apply(committed.deltas) {
             tracing::error!(%error, "serving cannot apply an epoch and stays where it is");
             *broken.lock() = Some(format!("serving: {error}"));
+            return;
+        }
+        if let Some(mirroring) = &mirroring {
+            mirroring.offer(epoch, users);
         }
     }
 }
@@ -132,7 +147,7 @@ impl Operations for Dataflow {
             None => format!("folds history again, at epoch {}", status.committed_epoch),
         };
         let lag = status.lag_records;
-        vec![
+        let mut all = vec![
             Dependency { name: "dataflow", ready: is_well, detail: dataflow },
             Dependency {
                 name: "log",
@@ -144,6 +159,12 @@ impl Operations for Dataflow {
                 ready: behind <= 1,
                 detail: format!("is {behind} epochs behind the dataflow"),
             },
-        ]
+        ];
+        all.extend(self.mirroring.as_ref().map(|mirroring| mirroring.dependency()));
+        all
+    }
+
+    fn store_metrics(&self) -> Option<&StoreMetrics> {
+        self.mirroring.as_ref().map(|mirroring| mirroring.metrics())
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use eddyline_connect::deltas::{DeltaError, DeltaPublisher};
+use eddyline_connect::features::mirror::user_writes;
 use eddyline_connect::log::{AppendError, EventLog};
 use eddyline_dataflows::{Committed, Engine, EngineError, StateDigest, last_bound_epoch, start};
 use eddyline_schemas::delta::EpochDeltas;
@@ -17,9 +18,11 @@ use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::http::Operations;
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use eddyline_serving::metrics::store::StoreMetrics;
 use parking_lot::{Mutex, RwLock};
 
 use super::engine_config;
+use super::mirror::{Mirroring, open_store};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
@@ -30,6 +33,7 @@ const RETRY: Duration = Duration::from_millis(100);
 pub(crate) struct Publishing {
     /// `None` once shut down.
     engine: RwLock<Option<Engine>>,
+    mirroring: Option<Arc<Mirroring>>,
     shared: Arc<Shared>,
 }
 
@@ -51,11 +55,15 @@ impl Publishing {
         let accepted = last_bound_epoch(Arc::clone(&log))
             .or_stop(Exit::Failure, || "reading the bindings".into())?;
         publisher.check_not_ahead(accepted).or_stop(Exit::Failure, cannot)?;
+        let mirroring = open_store(config)?
+            .map(|store| Mirroring::start(store, lineage, Arc::clone(&log)))
+            .transpose()?
+            .map(Arc::new);
         let shared = Arc::new(Shared::default());
-        let sink = sink(publisher, Arc::clone(&shared));
+        let sink = sink(publisher, Arc::clone(&shared), mirroring.clone());
         let engine = start(engine_config(config), log, Box::new(sink))
             .or_stop(Exit::Failure, || "cannot start the dataflow".into())?;
-        Ok(Self { engine: RwLock::new(Some(engine)), shared })
+        Ok(Self { engine: RwLock::new(Some(engine)), mirroring, shared })
     }
 
     /// Why no further epoch will be published, if so.
@@ -69,21 +77,34 @@ impl Publishing {
     /// Stops when what is bound is published, or cannot be.
     pub(crate) fn close(&self) -> Result<StateDigest, EngineError> {
         self.shared.is_closing.store(true, Ordering::Release);
-        match self.engine.write().take() {
-            Some(engine) => engine.shutdown(),
-            None => Err(EngineError::Stopped("it was shut down".into())),
+        let Some(engine) = self.engine.write().take() else {
+            return Err(EngineError::Stopped("it was shut down".into()));
+        };
+        let digest = engine.shutdown();
+        if let Some(mirroring) = &self.mirroring {
+            mirroring.close();
         }
+        digest
     }
 }
 
-fn sink(mut publisher: DeltaPublisher, shared: Arc<Shared>) -> impl FnMut(Committed) + Send {
+fn sink(
+    mut publisher: DeltaPublisher,
+    shared: Arc<Shared>,
+    mirroring: Option<Arc<Mirroring>>,
+) -> impl FnMut(Committed) + Send {
     move |committed: Committed| {
         // Behind a failure nothing is published: the topic has no gap, and the process ends.
         if shared.failure.lock().is_some() {
             return;
         }
         match publish(&mut publisher, &committed.deltas, &shared.is_closing) {
-            Ok(()) => shared.published.store(committed.deltas.epoch.0, Ordering::Release),
+            Ok(()) => {
+                shared.published.store(committed.deltas.epoch.0, Ordering::Release);
+                if let Some(mirroring) = &mirroring {
+                    mirroring.offer(committed.deltas.epoch, user_writes(&committed.deltas));
+                }
+            }
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -155,6 +176,13 @@ impl Operations for Publishing {
             None if is_recovered => "folds and publishes what is bound".into(),
             None => "folds history again".into(),
         };
-        vec![Dependency { name: "dataflow", ready: failure.is_none() && is_recovered, detail }]
+        let ready = failure.is_none() && is_recovered;
+        let mut all = vec![Dependency { name: "dataflow", ready, detail }];
+        all.extend(self.mirroring.as_ref().map(|mirroring| mirroring.dependency()));
+        all
+    }
+
+    fn store_metrics(&self) -> Option<&StoreMetrics> {
+        self.mirroring.as_ref().map(|mirroring| mirroring.metrics())
     }
 }

@@ -23,6 +23,7 @@ use eddyline_serving::door::{Door, DoorLimits};
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::http::{AppState, Operations, serve};
 use eddyline_serving::metrics::Metrics;
+use eddyline_serving::metrics::store::StoreMetrics;
 use eddyline_serving::recommend::Recommender;
 use eddyline_serving::state::ServingState;
 use eddyline_serving::state::reindex::Reindexer;
@@ -31,6 +32,7 @@ use tokio::net::TcpListener;
 
 use super::bound::{BindingsReader, BoundPositions};
 use super::http_config;
+use super::mirror::{open_store, reader_metrics};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
@@ -55,6 +57,7 @@ pub(crate) struct Replica {
 /// What the following thread and the HTTP layer share.
 struct Following {
     state: Arc<ServingState>,
+    store_metrics: Option<StoreMetrics>,
     bound: Arc<BoundPositions>,
     /// The epoch to reach before the first readiness.
     head: Epoch,
@@ -66,7 +69,10 @@ struct Following {
 impl Replica {
     /// Follows the deltas of the configured lineage on `log` from epoch 1 on.
     pub(crate) fn open(config: Config, log: Arc<dyn EventLog>) -> Outcome<Self> {
-        let state = Arc::new(ServingState::new(config.serving.clone()));
+        let store = open_store(&config)?;
+        let store_metrics = store.clone().map(reader_metrics);
+        let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
+        let state = Arc::new(state);
         let lineage = Lineage::root(config.core.hash());
         let reader = DeltaReader::open(Arc::clone(&log), lineage, Position::default())
             .or_stop(Exit::Failure, || "cannot follow the deltas".into())?;
@@ -77,6 +83,7 @@ impl Replica {
             head: bound.epoch(),
             bound,
             state: Arc::clone(&state),
+            store_metrics,
             has_caught_up: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -231,5 +238,9 @@ impl Operations for Following {
         };
         let ready = failure.is_none() && has_caught_up && behind < READY_BEHIND;
         vec![Dependency { name: "deltas", ready, detail }]
+    }
+
+    fn store_metrics(&self) -> Option<&StoreMetrics> {
+        self.store_metrics.as_ref()
     }
 }

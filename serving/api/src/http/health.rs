@@ -16,6 +16,7 @@ use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::request_id::RequestId;
 use crate::metrics::Gauge;
+use crate::metrics::store::StoreMetrics;
 
 /// The process runs.
 pub(crate) async fn live() -> Response {
@@ -50,7 +51,8 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let mut gauges = pipeline_gauges(&*shared.app.operations).to_vec();
     gauges.push((Gauge::ServingEpoch, progress.epoch.0));
     gauges.push((Gauge::IndexItems, progress.items as u64));
-    let text = shared.app.metrics.render(&gauges);
+    let store = shared.app.operations.store_metrics().map(StoreMetrics::render);
+    let text = shared.app.metrics.render(&gauges) + &store.unwrap_or_default();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

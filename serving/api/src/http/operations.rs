@@ -9,6 +9,8 @@ use eddyline_schemas::record::{Digest, Offset};
 use eddyline_schemas::topic::TopicPartition;
 use serde::Serialize;
 
+use crate::metrics::store::StoreMetrics;
+
 /// How far the dataflow has come: the body of `GET /v1/pipeline`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PipelineReport {
@@ -66,4 +68,9 @@ pub trait Operations: Send + Sync {
 
     /// Every dependency, well or not.
     fn readiness(&self) -> Vec<Dependency>;
+
+    /// Of the feature store beside this process, if there is one.
+    fn store_metrics(&self) -> Option<&StoreMetrics> {
+        None
+    }
 }

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::http::health::live;
 use crate::http::operations::Operations;
+use crate::metrics::store::StoreMetrics;
 use crate::metrics::{Gauge, Metrics};
 
 type Shared = Arc<dyn Operations>;
@@ -54,7 +55,9 @@ async fn pipeline(State(operations): State<Shared>) -> Response {
 }
 
 async fn metrics(State(operations): State<Shared>) -> Response {
-    let text = Metrics::default().render(&pipeline_gauges(&*operations));
+    let store = operations.store_metrics().map(StoreMetrics::render);
+    let text =
+        Metrics::default().render(&pipeline_gauges(&*operations)) + &store.unwrap_or_default();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

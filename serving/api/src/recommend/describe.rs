@@ -92,6 +92,7 @@ pub fn user(
         last_updated: all.map_or_else(Default::default, |f| f.last_updated),
         history_length: all.map_or(0, |f| f.history_length),
         model: model(tables, Some(document.epoch)),
+        fallback: None,
     }
 }
 

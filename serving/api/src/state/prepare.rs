@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eddyline_connect::features::FeatureWrite;
+use eddyline_connect::features::{FeatureWrite, stored_preferences};
 use eddyline_model::blend::Weights;
 use eddyline_model::covisit::{CovisitList, Entry};
 use eddyline_model::gate::{BUCKETS, GateConfig, GateState};
@@ -124,9 +124,7 @@ fn take(
             prepared.users.push(FeatureWrite::Features(user, features));
         }
         Delta::UserPreferences { user, preferences } => {
-            // Nothing in the window is the same as no document: an erased user leaves none behind.
-            let empty = preferences.categories.is_empty() && preferences.brands.is_empty();
-            let preferences = (!empty).then_some(preferences);
+            let preferences = stored_preferences(preferences);
             prepared.users.push(FeatureWrite::Preferences(user, preferences));
         }
         Delta::Gate { values } => prepared.weights = Some(gate_weights(gate, &values)?),

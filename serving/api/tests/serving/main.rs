@@ -6,3 +6,4 @@ mod laws;
 mod shop;
 mod speed;
 mod state;
+mod store;
