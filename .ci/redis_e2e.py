@@ -78,13 +78,11 @@ class Load:
         # Few users and items are many of the events.
         user = f"u{int(USERS * self.random.random() ** 3)}"
         item = f"i{int(ITEMS * self.random.random() ** 3)}"
-        kind = self.random.choice(("view", "view", "click", "like", "rate"))
+        kind = self.random.choice(("view", "view", "click", "like", "add_to_cart"))
         self.sent += 1
         self.now_ms += 20
         event = {"event_id": f"e{self.sent}", "event_type": kind, "user_id": user, "item_id": item,
                  "timestamp": self.now_ms}
-        if kind == "rate":
-            event["value"] = self.random.choice((2.0, 4.0, 5.0))
         return user, event
 
     def post(self, events):
