@@ -3,8 +3,8 @@
 //! Invariants:
 //!
 //! * whoever commits epochs never waits for the store: [`Mirror::offer`] puts an epoch into a
-//!   bounded [`inbox`], which merges what waits too long, user by user;
-//! * the thread folds every epoch into a table of all users ([`table`]) and writes it with one
+//!   bounded `inbox`, which merges what waits too long, user by user;
+//! * the thread folds every epoch into a table of all users (`table`) and writes it with one
 //!   `apply`, each epoch in order;
 //! * where that chain breaks (at the start, after a failure, after a merge, when the store lost
 //!   data) the store is refilled from the table before the next `apply`.

@@ -1,6 +1,6 @@
 //! The feature store in Redis: one server or a cluster.
 //!
-//! Keys are in [`keys`], their values in [`document`], the guarded write in [`writer`]; [`link`]
+//! Keys are in `keys`, their values in `document`, the guarded write in `writer`; `link`
 //! speaks to the servers. A user's document is four values in one slot, each with the lineage and
 //! the epoch of its last change; the slot has a watermark beside them.
 //!

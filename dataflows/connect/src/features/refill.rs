@@ -4,7 +4,7 @@
 //! later; they are grouped by the store's shards and written in the order of their epochs. So a
 //! refill is the same chain of writes as ever, later: it can be cut off and repeated anywhere.
 //!
-//! Memory is bounded: once [`MAX_ROWS`] rows are in hand, the pass gives up the upper half of its
+//! Memory is bounded: once `MAX_ROWS` rows are in hand, the pass gives up the upper half of its
 //! shards, and a further pass walks for them.
 
 use std::cell::Cell;

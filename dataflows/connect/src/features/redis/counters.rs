@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Name and help of each counter, in the order of [`Counters::values`].
+/// Name and help of each counter, in the order of `Counters::values`.
 pub const FEATURE_STORE_COUNTERS: [(&str, &str); 8] = [
     ("eddyline_feature_store_reads_total", "documents asked for"),
     ("eddyline_feature_store_read_failures_total", "reads that failed or took too long"),
