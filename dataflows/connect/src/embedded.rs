@@ -49,7 +49,7 @@ use crate::clock::Clock;
 use crate::layout::LogLayout;
 use crate::log::{
     Append, AppendError, AppendVersion, EventLog, OpenError, ReadBatch, ReadError, ReadLimit,
-    Signal, check_batch, check_offset, payload_bytes,
+    Signal, check_batch, check_offset, payload_bytes, with_sources,
 };
 
 use acknowledged::Acknowledged;
@@ -208,12 +208,6 @@ impl EventLog for EmbeddedLog {
     fn wait(&self, seen: AppendVersion, timeout: Duration) -> AppendVersion {
         self.signal.wait(seen, timeout)
     }
-}
-
-/// The message of `error` and of what caused it, for all callers of a group.
-fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Collects a read up to its limit.

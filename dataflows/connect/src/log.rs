@@ -21,7 +21,7 @@ use bytes::Bytes;
 use eddyline_schemas::record::{Offset, Record};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
-pub use error::{AppendError, BoxError, OpenError, ReadError};
+pub use error::{AppendError, BoxError, OpenError, ReadError, with_sources};
 pub(crate) use signal::Signal;
 
 /// Longest record, encoded: key, value and headers together.

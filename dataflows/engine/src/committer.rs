@@ -1,6 +1,6 @@
 //! Turns what the workers say of an epoch into its deltas: sorted, chained, summed.
 
-use eddyline_schemas::delta::canonical::write_canonical;
+use eddyline_schemas::delta::placement::chain_after;
 use eddyline_schemas::delta::{EpochDeltas, PipelineCounts};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::{Digest, DigestBuilder};
@@ -40,7 +40,6 @@ pub(crate) struct Committer {
     logical_time: TimestampMs,
     chain: Digest,
     counts: PipelineCounts,
-    bytes: Vec<u8>,
 }
 
 impl Committer {
@@ -51,7 +50,6 @@ impl Committer {
             logical_time: TimestampMs(0),
             chain: Digest::default(),
             counts: PipelineCounts::default(),
-            bytes: Vec::new(),
         }
     }
 
@@ -67,12 +65,7 @@ impl Committer {
         self.counts.dead_letter += header.dead_letter;
         self.counts.duplicate += duplicates;
         self.counts.applied += header.accepted - header.late - header.dead_letter - duplicates;
-        self.bytes.clear();
-        self.bytes.extend_from_slice(&self.chain.0);
-        self.bytes.extend_from_slice(&epoch.to_le_bytes());
-        self.bytes.extend_from_slice(&self.logical_time.0.to_le_bytes());
-        deltas.iter().for_each(|delta| write_canonical(delta, &mut self.bytes));
-        self.chain = Digest::of(&self.bytes);
+        self.chain = chain_after(self.chain, self.epoch, self.logical_time, &deltas);
         let deltas = EpochDeltas {
             lineage: self.lineage,
             epoch: self.epoch,
@@ -100,7 +93,6 @@ impl Committer {
             logical_time: manifest.logical_time,
             chain: manifest.delta_digest,
             counts: manifest.counts,
-            bytes: Vec::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use eddyline_connect::clock::SteadyClock;
-use eddyline_connect::log::EventLog;
+use eddyline_connect::log::{EventLog, with_sources};
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::binding::WriterId;
 use eddyline_schemas::delta::PipelineCounts;
@@ -196,7 +196,7 @@ fn run(
         let result = driver.run(&commanded);
         if let Err(error) = &result {
             tracing::error!(error = error as &dyn std::error::Error, "the engine stopped");
-            *failure.failure.lock() = Some(chain(error));
+            *failure.failure.lock() = Some(with_sources(error));
             failure.progress.nudge();
         }
         result
@@ -204,17 +204,6 @@ fn run(
     let thread = std::thread::Builder::new().name("eddyline-driver".into());
     let driver = thread.spawn(run).map_err(EngineError::Thread)?;
     Ok(Engine { shared, log, commands, driver: Some(driver) })
-}
-
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 impl Engine {

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eddyline_connect::log::EventLog;
+use eddyline_connect::log::{EventLog, with_sources};
 use eddyline_connect::objects::{MemoryObjects, ObjectName, ObjectStore};
 use eddyline_dataflows::bound::EpochInput;
 use eddyline_dataflows::snapshot::{Export, SnapshotError, SnapshotStore};
@@ -104,16 +104,6 @@ fn newest(objects: &Arc<MemoryObjects>) -> Result<Option<u64>, SnapshotError> {
     Ok(store(shared).newest_valid(lineage())?.map(|restored| restored.epoch().0))
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
-}
-
 /// Objects that only the newest of two snapshots needs, with their bytes.
 fn objects_of_newest(objects: &MemoryObjects) -> Vec<(ObjectName, Bytes)> {
     let all = [names(objects, "manifests"), names(objects, "parts")].concat();
@@ -191,14 +181,14 @@ fn when_none_is_valid_the_error_names_the_object_and_the_remedy() {
     for name in &shared {
         objects.corrupt(name, None);
     }
-    let text = chain(&newest(&objects).expect_err("no part is left"));
+    let text = with_sources(&newest(&objects).expect_err("no part is left"));
     assert!(text.contains("none of the 2 snapshots") && text.contains("fold the log"), "{text}");
     let lost = shared.iter().any(|name| text.contains(&format!("object {name} is missing")));
     assert!(lost, "{text}");
     let objects = holding(&[6]);
     let (manifest, bytes) = objects_of_newest(&objects).remove(0);
     objects.corrupt(&manifest, Some(bytes.slice(..40)));
-    let text = chain(&newest(&objects).expect_err("the manifest is cut off"));
+    let text = with_sources(&newest(&objects).expect_err("the manifest is cut off"));
     assert!(text.contains(&format!("manifest {manifest} is corrupt")), "{text}");
     assert_eq!(newest(&Arc::new(MemoryObjects::new())).expect("none is no error"), None);
 }
@@ -219,14 +209,14 @@ fn a_snapshot_of_another_history_is_not_taken() {
         }
     }
     let shared: Arc<dyn ObjectStore> = Arc::<MemoryObjects>::clone(&objects);
-    let text = chain(
+    let text = with_sources(
         &SnapshotStore::new(Arc::clone(&shared), &other)
             .newest_valid(theirs)
             .expect_err("not ours"),
     );
     assert!(text.contains("is of another lineage"), "{text}");
     let error = SnapshotStore::new(shared, &other).newest_valid(lineage()).expect_err("not ours");
-    let text = chain(&error);
+    let text = with_sources(&error);
     assert!(text.contains("is of another [core] configuration"), "{text}");
 }
 

@@ -10,6 +10,13 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 /// An error of the layer below.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The message of `error` followed by that of each cause, for where an error becomes text.
+#[must_use]
+pub fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// Why an append did not return offsets.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {

@@ -4,7 +4,6 @@
 //! [`super::open_objects`] tries it out, since some ignore the condition silently. The port is
 //! synchronous: calls are carried out on two threads of the store's own runtime.
 
-use std::error::Error as _;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use object_store::{
 use tokio::runtime::Runtime;
 
 use super::{ObjectError, ObjectInfo, ObjectName, ObjectStore};
+use crate::log::with_sources;
 
 /// Of one request; an object is some tens of megabytes at most.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -110,7 +110,7 @@ impl S3Objects {
 
     fn failed(&self, doing: String, error: object_store::Error) -> ObjectError {
         let store = url_of(&self.bucket);
-        let said = chain(&error);
+        let said = with_sources(&error);
         let no_rights = "these credentials do not allow it; check AWS_ACCESS_KEY_ID, \
             AWS_SECRET_ACCESS_KEY and the policy of the bucket";
         let reason = match &error {
@@ -154,17 +154,6 @@ fn url_of(bucket: &Bucket) -> String {
     let endpoint = bucket.endpoint.as_ref().map(|endpoint| format!("?endpoint={endpoint}"));
     let slash = if bucket.prefix.is_empty() { "" } else { "/" };
     format!("s3://{}{slash}{}{}", bucket.name, bucket.prefix, endpoint.unwrap_or_default())
-}
-
-fn chain(error: &object_store::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 impl ObjectStore for S3Objects {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eddyline_connect::clock::ManualClock;
 use eddyline_connect::layout::LogLayout;
-use eddyline_connect::log::{Append, EventLog};
+use eddyline_connect::log::{Append, EventLog, with_sources};
 use eddyline_connect::sim::{Budget, Dice, Injector, SimDisk, SimLog};
 use eddyline_schemas::binding::WriterId;
 use eddyline_schemas::lineage::Epoch;
@@ -222,7 +222,7 @@ impl World {
                 process.outputs.tear();
                 return Ok(None);
             }
-            Err(error) => return Err(format!("a driver halted: {}", crate::engine::chain(&error))),
+            Err(error) => return Err(format!("a driver halted: {}", with_sources(&error))),
         }
         Ok(Some(process))
     }

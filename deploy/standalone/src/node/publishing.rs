@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use eddyline_connect::deltas::{DeltaError, DeltaPublisher};
 use eddyline_connect::features::mirror::user_writes;
-use eddyline_connect::log::{AppendError, EventLog};
+use eddyline_connect::log::{AppendError, EventLog, with_sources};
 use eddyline_dataflows::{Committed, Engine, EngineError, StateDigest, last_bound_epoch, start};
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::{Epoch, Lineage};
@@ -110,9 +110,7 @@ fn sink(
                     error = &error as &dyn std::error::Error,
                     "deltas are not published"
                 );
-                let cause = std::error::Error::source(&error);
-                let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-                *shared.failure.lock() = Some(format!("{error}{cause}"));
+                *shared.failure.lock() = Some(with_sources(&error));
             }
         }
     }
