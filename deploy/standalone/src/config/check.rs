@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use eddyline_connect::features::check_features_url;
 use eddyline_connect::layout::{LogLayout, MAX_PARTITIONS};
+use eddyline_connect::objects::check_objects_url;
 use eddyline_connect::url::check_log_url;
 use eddyline_dataflows::EpochLimits;
 use eddyline_index::policy::IndexPolicy;
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub log: LogConfig,
     /// The feature store beside this process.
     pub features: FeaturesConfig,
+    /// Where state is kept between two lives of the dataflow.
+    pub snapshots: SnapshotsConfig,
     /// The HTTP server.
     pub server: ServerConfig,
     /// The dataflow.
@@ -83,6 +86,15 @@ impl std::fmt::Debug for FeaturesConfig {
     }
 }
 
+/// Where state is kept between two lives of the dataflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotsConfig {
+    /// With paths under the data folder; `None` keeps it nowhere.
+    pub url: Option<String>,
+    /// Records bound between two snapshots; 0 writes none.
+    pub every_events: u64,
+}
+
 /// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerConfig {
@@ -117,6 +129,7 @@ pub(crate) fn check(
     let mut checker = Checker { origins, problems: Vec::new() };
     let log = checker.log(&raw.log, &raw.data.dir);
     checker.features(&raw.features);
+    let snapshots = checker.snapshots(raw);
     let server = checker.server(&raw.server);
     let dataflow = checker.dataflow(&raw.dataflow);
     checker.core(&raw.core);
@@ -129,6 +142,7 @@ pub(crate) fn check(
                 namespace: raw.features.namespace.clone(),
                 encoding: raw.features.encoding,
             },
+            snapshots,
             server,
             dataflow,
             serving: serving(raw),
@@ -232,6 +246,24 @@ impl Checker<'_> {
             let message = format!("{:?} has braces, which mark the user in a key", raw.namespace);
             self.refuse("features.namespace", message, "leave them out");
         }
+    }
+
+    fn snapshots(&mut self, raw: &RawConfig) -> SnapshotsConfig {
+        let (url, every_events) = (&raw.snapshots.url, raw.snapshots.every_events);
+        // State that outlives its log would be ahead of it for ever.
+        if url.is_empty() || raw.log.url == "memory:" {
+            return SnapshotsConfig { url: None, every_events };
+        }
+        if let Err(error) = check_objects_url(url) {
+            let remedy =
+                "use file:DIR, where DIR is relative to data.dir, s3://BUCKET/PREFIX, or nothing";
+            self.refuse("snapshots.url", error.to_string(), remedy);
+        }
+        let url = match url.strip_prefix("file:") {
+            Some(folder) => format!("file:{}", raw.data.dir.join(folder).display()),
+            None => url.clone(),
+        };
+        SnapshotsConfig { url: Some(url), every_events }
     }
 
     fn server(&mut self, raw: &RawServer) -> Option<ServerConfig> {

@@ -24,6 +24,7 @@ pub(crate) struct RawConfig {
     pub data: RawData,
     pub log: RawLog,
     pub features: RawFeatures,
+    pub snapshots: RawSnapshots,
     pub server: RawServer,
     pub dataflow: RawDataflow,
     pub serving: RawServing,
@@ -77,6 +78,19 @@ impl Default for RawFeatures {
             namespace: String::new(),
             encoding: StoredEncoding::Protobuf,
         }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawSnapshots {
+    pub url: String,
+    pub every_events: u64,
+}
+
+impl Default for RawSnapshots {
+    fn default() -> Self {
+        Self { url: "file:snapshots".into(), every_events: 250_000 }
     }
 }
 
