@@ -5,7 +5,7 @@
 //! sections whatever wrote them. All integers are little-endian, floats are their bits.
 //!
 //! ```text
-//! part     := "EDYPART" version:u8 | count:u16 | entry × count | digest:32 | section × count
+//! part     := "EDYPART" 2:u8 | count:u16 | entry × count | digest:32 | section × count
 //! entry    := shard:u8 | length:u64 | BLAKE3(section):32            ascending by shard
 //! digest   := BLAKE3 of all that is before it: with the entries it vouches for the whole part
 //!
@@ -21,15 +21,19 @@
 //!             maybe(price:f64) maybe(currency:text) maybe(in_stock:u8) list(key:text value:text)
 //! users    := list(id:text erased:u8 list(view) list(history) length:u64 list(seen, oldest first)
 //!             list(disliked) list(search:text) maybe(session) list(key:text value:text)
-//!             updated:i64)                                          by rank
+//!             updated:i64 told)                                     by rank
 //!             | p:f32 × dim × n | f32 × n (optimiser) | offered:u64
 //!             list(user:u32 list(item) item:u32 weight:f32)         reservoir, by place
+//! told     := epoch:u64 vector:u8 maybe(low:f64 high:f64)
 //! session  := maybe(id:text) start:i64 last:i64 views:u32 maybe(category:text)
 //! preferences := list(hour:i64 list(item:u32 user:u32 count:i64))   sorted
 //!             | list(user:u32 list(facet:u8 name:text count:i64))   sorted
 //!
 //! manifest := "EDYSNAP" version:u8 | BLAKE3(body):32 | body         eddyline.v1.SnapshotManifest
 //! ```
+//!
+//! Version 1 of a part had no *told*, what the last documents of a user said and other rows no longer
+//! do: the epoch, whether there was a vector, the range of prices at that time. It is not read.
 //!
 //! What can be derived from a section is not in it: ranks by id, members of categories, the sorted
 //! set of seen items, both inputs of the preference join.

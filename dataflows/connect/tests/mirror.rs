@@ -1,5 +1,6 @@
 //! The mirror over a store in memory that fails, stalls and forgets on command.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use eddyline_connect::features::mirror::{Mirror, MirrorStart};
 use eddyline_connect::features::{
     EmbeddedFeatureStore, FeatureStore, FeatureStoreError, FeatureWrite, ShardRefill, StoreShard,
-    UserDocument, Watermarks,
+    UserDocument, UserRow, Watermarks,
 };
 use eddyline_schemas::features::UserFeatures;
 use eddyline_schemas::id::{IdHash, UserId};
@@ -230,7 +231,7 @@ fn a_slow_store_merges_what_waits() {
 }
 
 #[test]
-fn an_epoch_that_is_missing_ends_it_and_a_seed_stands_for_all_before() {
+fn an_epoch_that_is_missing_ends_it() {
     let store = Arc::new(Moody::default());
     let mirror = start(&store, 0, usize::MAX);
     offer(&mirror, 1..=3);
@@ -238,15 +239,71 @@ fn an_epoch_that_is_missing_ends_it_and_a_seed_stands_for_all_before() {
     offer(&mirror, 5..=6);
     assert!(!mirror.close(Duration::from_secs(60)), "it must not claim epoch 6");
     assert!(mirror.report().stored < Epoch(5));
+}
 
+/// The rows of all users after so many epochs, each as of the epoch that changed it last.
+fn rows_after(epochs: u64) -> Vec<UserRow> {
+    let mut rows: BTreeMap<String, UserRow> = BTreeMap::new();
+    for (epoch, write) in
+        (1..=epochs).flat_map(|epoch| writes(epoch).into_iter().map(move |w| (epoch, w)))
+    {
+        let row = rows.entry(write.user().to_string()).or_insert_with(|| UserRow {
+            user: write.user().clone(),
+            epoch: Epoch(0),
+            features: None,
+            preferences: None,
+            vector: None,
+        });
+        row.epoch = Epoch(epoch);
+        match write {
+            FeatureWrite::Features(_, features) => row.features = features,
+            FeatureWrite::Preferences(_, preferences) => row.preferences = preferences,
+            FeatureWrite::Vector(_, vector) => row.vector = vector,
+        }
+    }
+    rows.into_values().collect()
+}
+
+/// A store that is behind the snapshot, at it, ahead of it, empty, or at the head.
+#[test]
+fn a_seed_stands_for_all_epochs_before_it() {
+    let (snapshot, head, end) = (20, 25, 30);
+    for held in [0, 12, 20, 23, 25] {
+        for most_waiting in [usize::MAX, 40] {
+            let store = Arc::new(Moody::default());
+            for epoch in 1..=held {
+                store.apply(lineage(), Epoch(epoch), &writes(epoch)).expect("it is up");
+            }
+            let mirror = start(&store, head, most_waiting);
+            mirror.seed(Epoch(snapshot), rows_after(snapshot));
+            offer(&mirror, snapshot + 1..=head - 1);
+            std::thread::sleep(Duration::from_millis(20));
+            assert_equal(&store, held);
+            offer(&mirror, head..=head);
+            wait("the head", || mirror.report().is_whole);
+            assert_equal(&store, head);
+            let newer = rows_after(head).iter().filter(|row| row.epoch > Epoch(held)).count();
+            assert_eq!(
+                mirror.report().refilled_rows,
+                newer as u64,
+                "only what is newer than {held}"
+            );
+            offer(&mirror, head + 1..=end);
+            assert!(mirror.close(Duration::from_secs(60)), "{:?}", mirror.report());
+            assert_equal(&store, end);
+            assert_eq!(store.watermark().expect("written").1, Epoch(end));
+        }
+    }
+}
+
+#[test]
+fn a_seed_alone_fills_a_store() {
     let store = Arc::new(Moody::default());
     let mirror = start(&store, 7, usize::MAX);
-    let rows = |number: u64| FeatureWrite::Vector(user(number), Some(Arc::from([7.0])));
-    mirror.seed(Epoch(7), (0..USERS).map(rows).collect());
-    offer(&mirror, 8..=9);
-    assert!(mirror.close(Duration::from_secs(60)), "{:?}", mirror.report());
-    let held = (0..USERS).filter(|n| store.get(&user(*n)).expect("memory").is_some());
-    assert!(held.count() > 0 && store.watermark().expect("written").1 == Epoch(9));
+    mirror.seed(Epoch(7), rows_after(7));
+    wait("the seed", || mirror.report().is_whole);
+    assert_equal(&store, 7);
+    assert_eq!(mirror.report().offered, Epoch(7));
 }
 
 #[test]

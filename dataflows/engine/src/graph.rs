@@ -18,7 +18,7 @@ mod apply;
 mod batches;
 mod commit;
 mod dedupe;
-mod item_deltas;
+pub(crate) mod item_deltas;
 mod learn;
 mod preferences;
 mod resolve;

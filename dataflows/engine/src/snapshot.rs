@@ -32,6 +32,7 @@ mod load;
 mod names;
 mod parallel;
 mod restored;
+mod rows;
 mod store;
 
 pub use eddyline_schemas::snapshot::LogPosition;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::record::Digest;
 
-const MAGIC: &[u8; 8] = b"EDYPART\x01";
+const MAGIC: &[u8; 8] = b"EDYPART\x02";
 const ENTRY_BYTES: usize = 1 + 8 + 32;
 const DIGEST_BYTES: usize = 32;
 
@@ -15,7 +15,7 @@ const DIGEST_BYTES: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPart {
     /// Another format, or another version of it.
-    #[error("not a snapshot part of version 1")]
+    #[error("not a snapshot part of version 2")]
     Magic,
     /// Shorter or longer than it says.
     #[error("{actual} bytes where its entries make {expected}")]

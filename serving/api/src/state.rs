@@ -162,7 +162,8 @@ impl Installed {
 /// The state that answers are computed from.
 pub struct ServingState {
     config: ServingConfig,
-    users: Arc<dyn FeatureStore>,
+    /// Replaced only together with the tables.
+    users: RwLock<Arc<dyn FeatureStore>>,
     store: Option<Arc<dyn FeatureStore>>,
     tables: RwLock<Tables>,
     index: RwLock<Arc<Installed>>,
@@ -190,7 +191,8 @@ impl ServingState {
         let tables = Tables::new(&config);
         let progress = watch::Sender::new(*tables.progress());
         let index = RwLock::new(Arc::new(Installed::Exact(ExactScan)));
-        let (tables, writer) = (RwLock::new(tables), Mutex::new(()));
+        let (tables, users) = (RwLock::new(tables), RwLock::new(users));
+        let writer = Mutex::new(());
         Self { config, users, store: None, tables, index, writer, progress }
     }
 
@@ -208,8 +210,8 @@ impl ServingState {
 
     /// User documents. Read them under [`Self::tables`] to see one epoch.
     #[must_use]
-    pub fn users(&self) -> &dyn FeatureStore {
-        self.users.as_ref()
+    pub fn users(&self) -> Arc<dyn FeatureStore> {
+        Arc::clone(&self.users.read())
     }
 
     /// The feature store beside this process. Its documents are of epochs of their own, and reading
@@ -236,7 +238,7 @@ impl ServingState {
         };
         let mut tables = self.tables.write();
         let applied_at = Instant::now();
-        self.users
+        self.users()
             .apply(lineage, epoch, &prepared.users)
             .map_err(|source| ApplyError::Users { epoch, source })?;
         let lineage = Some(lineage);

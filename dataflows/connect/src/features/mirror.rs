@@ -10,7 +10,8 @@
 //!   data) the store is refilled from the table before the next `apply`.
 //!
 //! Nothing is written before the table is at the [head](MirrorStart::head): what a restarted
-//! dataflow folds again is in the store already, or comes with the first refill.
+//! dataflow folds again is in the store already, or comes with the first refill. A dataflow that
+//! goes on from a snapshot [seeds](Mirror::seed) the table with the users of the snapshot.
 
 mod inbox;
 mod table;
@@ -27,7 +28,7 @@ use eddyline_schemas::lineage::{Epoch, Lineage};
 use self::inbox::{EpochWrites, Inbox, Taken};
 use self::table::UserTable;
 use super::refill::{RefillReport, UserRows, refill};
-use super::{FeatureStore, FeatureStoreError, FeatureWrite, stored_preferences};
+use super::{FeatureStore, FeatureStoreError, FeatureWrite, UserRow, stored_preferences};
 
 /// How often an idle mirror looks whether the store lost data.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -140,10 +141,10 @@ impl Mirror {
         self.shared.inbox.put(EpochWrites { epoch, writes, at: Instant::now() });
     }
 
-    /// Takes all users' rows as of the end of `epoch`, such as those of a snapshot, in place of all
-    /// epochs up to it; before any [`Self::offer`].
-    pub fn seed(&self, epoch: Epoch, rows: Vec<FeatureWrite>) {
-        self.shared.inbox.seed(EpochWrites { epoch, writes: rows, at: Instant::now() });
+    /// Takes all users' rows as of the end of `epoch`, those of erased users too, such as those of a
+    /// snapshot, in place of all epochs up to it; before any [`Self::offer`].
+    pub fn seed(&self, epoch: Epoch, rows: Vec<UserRow>) {
+        self.shared.inbox.seed(epoch, rows);
     }
 
     /// Finishes what waits, unless the store fails or it takes longer than `patience`; true if
@@ -254,6 +255,11 @@ impl Writer {
 
     /// Takes epochs over, and writes each one while the chain holds.
     fn fold(&mut self, taken: Taken) {
+        if let Some((epoch, rows)) = taken.seed {
+            self.break_chain();
+            rows.into_iter().for_each(|row| self.table.put(row));
+            self.table.reach(epoch);
+        }
         if !taken.merged.is_empty() {
             self.break_chain();
             let is_new = taken.merged_to > self.start.head;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use eddyline_model::factors::Row;
 use eddyline_model::factors::apply::{CONTEXT_CONTRIBUTIONS, apply_context, apply_item};
 use eddyline_model::popularity::Popularity;
-use eddyline_schemas::delta::Delta;
 use eddyline_schemas::id::{ItemRef, SHARDS};
 use eddyline_schemas::item::ItemDocument;
 use eddyline_schemas::lineage::Epoch;
@@ -17,7 +16,7 @@ use parking_lot::RwLockWriteGuard;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
-use super::item_deltas::item_deltas;
+use super::item_deltas::{gate_delta, item_deltas};
 use super::stash::Stash;
 use super::work::{DeltaBatch, LearnBatch, Mark};
 use super::{Context, Folds};
@@ -136,8 +135,7 @@ impl ApplyPhase {
                 ranked.clear();
             }
             if ranked.len() > before {
-                let (gains, examples) = gate.parts();
-                out.push(Delta::Gate { values: gains.iter().chain(examples).copied().collect() });
+                out.push(gate_delta(&gate));
             }
         }
         let facets = std::mem::take(&mut self.facets);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eddyline_model::gate::GateState;
 use eddyline_model::popularity::Decayed;
 use eddyline_schemas::delta::Delta;
 use eddyline_schemas::features::{CovisitationList, DecayedSum, ItemPopularity};
@@ -45,7 +46,8 @@ fn once_each(items: &mut Vec<ItemRef>) -> Vec<ItemRef> {
     std::mem::take(items)
 }
 
-fn item_delta(item: ItemRef, row: &ItemRow) -> Delta {
+/// What is said of an item.
+pub(crate) fn item_delta(item: ItemRef, row: &ItemRow) -> Delta {
     Delta::Item {
         item,
         id: row.id.clone(),
@@ -55,7 +57,8 @@ fn item_delta(item: ItemRef, row: &ItemRow) -> Delta {
     }
 }
 
-fn popularity(row: &ItemRow) -> ItemPopularity {
+/// How much it is wanted.
+pub(crate) fn popularity(row: &ItemRow) -> ItemPopularity {
     let sum = |decayed: &Decayed| {
         let (mantissa, exponent) = decayed.parts();
         DecayedSum { mantissa, exponent }
@@ -64,8 +67,15 @@ fn popularity(row: &ItemRow) -> ItemPopularity {
     ItemPopularity { short, long, events: row.events }
 }
 
-fn list(row: &ItemRow) -> CovisitationList {
+/// What follows it.
+pub(crate) fn list(row: &ItemRow) -> CovisitationList {
     let (total, exponent) = row.covisitation.parts();
     let neighbours = row.covisitation.entries().iter().map(|entry| (entry.target, entry.weight));
     CovisitationList { neighbours: neighbours.collect(), total, exponent }
+}
+
+/// What the gate has learned.
+pub(crate) fn gate_delta(gate: &GateState) -> Delta {
+    let (gains, examples) = gate.parts();
+    Delta::Gate { values: gains.iter().chain(examples).copied().collect() }
 }

@@ -12,6 +12,7 @@ use eddyline_model::factors::initial::initial_item_vector;
 use eddyline_schemas::delta::Delta;
 use eddyline_schemas::event::EventType;
 use eddyline_schemas::id::{ItemRef, SHARDS};
+use eddyline_schemas::lineage::Epoch;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
@@ -76,8 +77,12 @@ pub(super) fn learn_stream<'s>(
                 if let Some((capability, inputs)) =
                     stash.next_complete(&[frontier, applied_frontier])
                 {
+                    let epoch = Epoch(*capability.time());
                     let mut session = output.session(&capability);
-                    phase.epoch(inputs).into_iter().for_each(|learned| session.give(learned));
+                    phase
+                        .epoch(epoch, inputs)
+                        .into_iter()
+                        .for_each(|learned| session.give(learned));
                 }
             }
         },
@@ -130,7 +135,7 @@ impl ReadPhase {
         }
     }
 
-    fn epoch(&mut self, inputs: Vec<Input>) -> Vec<Learned> {
+    fn epoch(&mut self, epoch: Epoch, inputs: Vec<Input>) -> Vec<Learned> {
         let mut header = Header::default();
         let mut work = Vec::with_capacity(inputs.len());
         for input in inputs {
@@ -156,7 +161,7 @@ impl ReadPhase {
             }
             debug_assert!(into.marks.is_sorted_by_key(|mark| mark.seq), "{order:?} is in order");
         }
-        let deltas = self.deltas(&reading);
+        let deltas = self.deltas(epoch, &reading);
         drop(reading);
         self.batches.push(Arc::clone(&batch));
         let touches = std::mem::take(&mut self.touches);
@@ -266,7 +271,7 @@ impl ReadPhase {
     }
 
     /// The documents of every user that changed, and the end of the epoch for their reservoirs.
-    fn deltas(&mut self, reading: &Reading<'_>) -> DeltaBatch {
+    fn deltas(&mut self, epoch: Epoch, reading: &Reading<'_>) -> DeltaBatch {
         let config = &self.context.config;
         let dim = config.factors.dim;
         let price = |item| reading.view.row(item)?.document.as_ref()?.price;
@@ -275,24 +280,17 @@ impl ReadPhase {
         let mut deltas = Vec::with_capacity(touched.len() * 2);
         for &(shard, rank) in &touched {
             let mut shard = self.context.tables.users[usize::from(shard)].write();
-            let at = rank as usize;
-            let changed = std::mem::take(&mut shard.rows[at].changed);
+            let changed = shard.rows[rank as usize].tell(epoch, price);
             if self.context.folds == Folds::FactorsOnly {
                 continue;
             }
-            let row = &shard.rows[at];
-            let user = shard.ids[at].clone();
-            if row.is_erased {
-                deltas.push(Delta::UserFeatures { user: user.clone(), features: None });
-                deltas.push(Delta::UserVector { user, vector: None });
-                continue;
+            let user = shard.ids[rank as usize].clone();
+            let features = shard.features(&config.users, rank);
+            if changed.vector || features.is_none() {
+                let vector = shard.vector(dim, rank);
+                deltas.push(Delta::UserVector { user: user.clone(), vector });
             }
-            let features = Some(Arc::new(row.features(&config.users, price)));
-            deltas.push(Delta::UserFeatures { user: user.clone(), features });
-            if changed.vector {
-                let vector = Some(Arc::from(&shard.vectors[at * dim..(at + 1) * dim]));
-                deltas.push(Delta::UserVector { user, vector });
-            }
+            deltas.push(Delta::UserFeatures { user, features });
         }
         if config.factors.replays > 0 {
             for shard in self.owned_shards() {

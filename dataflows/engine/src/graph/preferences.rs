@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
 use eddyline_schemas::delta::Delta;
+use eddyline_schemas::lineage::Epoch;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
@@ -108,14 +109,14 @@ fn documents<'s>(
                 if *capability.time() == restore::RESTORED {
                     continue;
                 }
-                let deltas = count(&context, counts);
+                let deltas = count(&context, Epoch(*capability.time()), counts);
                 output.session(&capability).give(deltas);
             }
         }
     })
 }
 
-fn count(context: &Context, counts: Vec<(Counted, i64)>) -> DeltaBatch {
+fn count(context: &Context, epoch: Epoch, counts: Vec<(Counted, i64)>) -> DeltaBatch {
     // Differential may or may not show changes that cancel out within an epoch: only what is left
     // of them is news.
     let mut net: BTreeMap<Counted, i64> = BTreeMap::new();
@@ -131,8 +132,11 @@ fn count(context: &Context, counts: Vec<(Counted, i64)>) -> DeltaBatch {
     let document = |(shard, rank): (u8, u32)| {
         let preferences =
             context.tables.preferences[usize::from(shard)].lock().document(rank, bound);
-        let users = context.tables.users[usize::from(shard)].read();
+        let mut users = context.tables.users[usize::from(shard)].write();
         let user = users.ids.get(rank as usize)?.clone();
+        // The read phase may be epochs ahead, and has told of the user then.
+        let told = &mut users.rows[rank as usize].told;
+        told.epoch = told.epoch.max(epoch);
         Some(Delta::UserPreferences { user, preferences: Arc::new(preferences) })
     };
     let deltas = users.into_iter().filter_map(document).collect();

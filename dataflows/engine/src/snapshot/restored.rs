@@ -4,7 +4,9 @@ use eddyline_model::config::CoreConfig;
 use eddyline_model::gate::{BUCKETS, GateState};
 use eddyline_schemas::delta::PipelineCounts;
 use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::record::Digest;
 use eddyline_schemas::snapshot::{LogPosition, SnapshotGate, SnapshotManifest};
+use eddyline_schemas::time::TimestampMs;
 
 use super::Export;
 use super::SnapshotError;
@@ -26,10 +28,8 @@ impl Restored {
         export: &Export,
         position: LogPosition,
     ) -> Result<Self, SnapshotError> {
-        let manifest = SnapshotManifest {
-            parts: Vec::new(),
-            ..export.manifest(position, eddyline_schemas::record::Digest::default())
-        };
+        let manifest =
+            SnapshotManifest { parts: Vec::new(), ..export.manifest(position, Digest::default()) };
         let unreadable = |shard, source| SnapshotError::Unreadable { shard, source };
         let tables = tables_from(core, |shard| Ok(export.sections[shard].as_slice()), unreadable)?;
         let gate = gate_from(core, &export.gate);
@@ -47,6 +47,18 @@ impl Restored {
     #[must_use]
     pub fn lineage(&self) -> Lineage {
         self.manifest.lineage
+    }
+
+    /// The chain over all deltas up to the epoch.
+    #[must_use]
+    pub fn delta_digest(&self) -> Digest {
+        self.manifest.delta_digest
+    }
+
+    /// Logical time of the epoch.
+    #[must_use]
+    pub fn logical_time(&self) -> TimestampMs {
+        self.manifest.logical_time
     }
 
     /// Where the log is read on.

@@ -12,6 +12,7 @@ use eddyline_model::config::UserConfig;
 use eddyline_schemas::event::{Event, EventType};
 use eddyline_schemas::features::{SessionContext, UserFeatures};
 use eddyline_schemas::id::{ItemRef, UserId};
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::time::TimestampMs;
 
 use super::canonical;
@@ -37,6 +38,20 @@ pub struct UserRow {
     /// What the epoch in hand has changed so far; no part of state.
     pub changed: Changed,
     last_updated: TimestampMs,
+    /// What the last documents of the user said.
+    pub told: Told,
+}
+
+/// What the last documents of a user said and the rest of the row does not: derived from other
+/// state as it was then, so it is kept for whoever starts from a snapshot. No part of the digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Told {
+    /// The last epoch that changed any of them.
+    pub epoch: Epoch,
+    /// Whether there was a vector among them, since the user was last erased.
+    pub has_vector: bool,
+    /// Prices as they were then: an item may change its own at any time.
+    pub price_range: Option<(f64, f64)>,
 }
 
 /// What an epoch has changed of a user.
@@ -155,12 +170,19 @@ impl UserRow {
         self.history_length += 1;
     }
 
-    /// The document that serving reads. `price_of` gives an item's price.
-    pub fn features(
-        &self,
-        config: &UserConfig,
-        price_of: impl Fn(ItemRef) -> Option<f64>,
-    ) -> UserFeatures {
+    /// Ends an epoch that changed the user: its documents are about to be told. `price_of` gives an
+    /// item's price.
+    pub fn tell(&mut self, epoch: Epoch, price_of: impl Fn(ItemRef) -> Option<f64>) -> Changed {
+        let changed = std::mem::take(&mut self.changed);
+        let recent = self.recent_views.iter().take(PRICED_VIEWS);
+        let has_vector = !self.is_erased && (changed.vector || self.told.has_vector);
+        let price_range = price_range(recent.filter_map(|&item| price_of(item)));
+        self.told = Told { epoch, has_vector, price_range };
+        changed
+    }
+
+    /// The document that serving reads.
+    fn features(&self, config: &UserConfig) -> UserFeatures {
         let mut disliked = self.disliked.clone();
         disliked.sort_unstable();
         let ttl_ms = i64::from(config.feature_ttl_hours) * eddyline_schemas::time::HOUR_MS;
@@ -173,9 +195,7 @@ impl UserRow {
             recent_searches: self.recent_searches.clone(),
             session: self.session.clone(),
             demographics: self.demographics.clone(),
-            price_range: price_range(
-                self.recent_views.iter().take(PRICED_VIEWS).filter_map(|&item| price_of(item)),
-            ),
+            price_range: self.told.price_range,
             last_updated: self.last_updated,
             expires_at: self.last_updated.plus_ms(ttl_ms),
         }
@@ -256,6 +276,20 @@ impl UserShard {
         }
         self.rows[rank as usize].is_erased = false;
         Some(rank)
+    }
+
+    /// The features document of a user; `None` of one that is erased.
+    #[must_use]
+    pub fn features(&self, config: &UserConfig, rank: u32) -> Option<Arc<UserFeatures>> {
+        let row = &self.rows[rank as usize];
+        (!row.is_erased).then(|| Arc::new(row.features(config)))
+    }
+
+    /// The learned vector of a user, as far as it was ever told.
+    #[must_use]
+    pub fn vector(&self, dim: usize, rank: u32) -> Option<Arc<[f32]>> {
+        let at = rank as usize;
+        self.rows[at].told.has_vector.then(|| Arc::from(&self.vectors[at * dim..(at + 1) * dim]))
     }
 
     /// Forgets all that is known of a user but the rank.

@@ -14,6 +14,7 @@ use eddyline_connect::features::{
 };
 use eddyline_connect::log::EventLog;
 use eddyline_dataflows::last_bound_epoch;
+use eddyline_dataflows::snapshot::Restored;
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_serving::http::operations::Dependency;
@@ -135,6 +136,11 @@ impl Mirroring {
     /// Takes over what [`user_writes`] made of a committed epoch; never waits.
     pub(super) fn offer(&self, epoch: Epoch, writes: Vec<FeatureWrite>) {
         self.mirror.offer(epoch, writes);
+    }
+
+    /// Stands for every epoch up to the one that the dataflow goes on from; before any other.
+    pub(super) fn seed(&self, config: &Config, restored: &Restored) {
+        self.mirror.seed(restored.epoch(), restored.users(&config.core).collect());
     }
 
     /// Ends when the store has all that was committed, or cannot take it now.

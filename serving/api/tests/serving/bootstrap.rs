@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use eddyline_connect::features::{UserRow, stored_preferences};
 use eddyline_schemas::delta::{Delta, EpochDeltas};
-use eddyline_schemas::id::ItemRef;
+use eddyline_schemas::id::{ItemRef, UserId};
 use eddyline_schemas::item::ItemDocument;
 use eddyline_schemas::lineage::Epoch;
 use eddyline_serving::contract::{RecommendRequest, Retrieval};
@@ -101,15 +102,42 @@ impl World {
     }
 }
 
-/// The newest delta of every key.
-fn latest(epochs: &[EpochDeltas]) -> Vec<Delta> {
+/// The newest delta of every key; of users, the document that they make, as of its own epoch.
+fn latest(epochs: &[EpochDeltas]) -> (Vec<Delta>, Vec<UserRow>) {
     let mut rows: BTreeMap<(u8, String), Delta> = BTreeMap::new();
-    for delta in epochs.iter().flat_map(|epoch| &epoch.deltas) {
-        rows.insert((delta.kind(), delta.topic_key()), delta.clone());
+    let mut users: BTreeMap<UserId, UserRow> = BTreeMap::new();
+    for (epoch, delta) in epochs.iter().flat_map(|of| of.deltas.iter().map(|d| (of.epoch, d))) {
+        let mut row = |id: &UserId| {
+            let (user, features, preferences, vector) = (id.clone(), None, None, None);
+            let new = UserRow { user, epoch, features, preferences, vector };
+            let row = users.remove(id).unwrap_or(new);
+            UserRow { epoch, ..row }
+        };
+        let row = match delta {
+            Delta::UserVector { user, vector } => UserRow { vector: vector.clone(), ..row(user) },
+            Delta::UserFeatures { user, features } => {
+                UserRow { features: features.clone(), ..row(user) }
+            }
+            Delta::UserPreferences { user, preferences } => {
+                let preferences = stored_preferences(Arc::clone(preferences));
+                UserRow { preferences, ..row(user) }
+            }
+            _ => {
+                rows.insert((delta.kind(), delta.topic_key()), delta.clone());
+                continue;
+            }
+        };
+        users.insert(row.user.clone(), row);
     }
     let mut rows: Vec<Delta> = rows.into_values().collect();
     rows.sort_by(Delta::cmp_key);
-    rows
+    (rows, users.into_values().collect())
+}
+
+fn restore(state: &ServingState, from: &[EpochDeltas]) {
+    let (rows, users) = latest(from);
+    let last = from.last().expect("at least one");
+    state.restore(&head(last), rows, users).expect("rows of a snapshot");
 }
 
 fn head(of: &EpochDeltas) -> SnapshotHead {
@@ -133,7 +161,8 @@ fn answers(state: &Arc<ServingState>) -> Vec<String> {
             let (id, sources, why) = (&item.item_id, &item.sources, &item.explanations);
             all.push(format!("u{who} {id} {bits:?} {sources:?} {why:?}"));
         }
-        all.push(format!("{:?} {:?}", answer.model.epoch, answer.fallback));
+        let model = (answer.model.epoch, answer.model.user_epoch);
+        all.push(format!("{model:?} {:?}", answer.fallback));
     }
     all
 }
@@ -145,8 +174,7 @@ fn check(seed: u64, epochs: u64, at: u64) {
     let followed = Arc::new(ServingState::new(SHOP.config()));
     let restored = Arc::new(ServingState::new(SHOP.config()));
     before.iter().for_each(|epoch| followed.apply(epoch.clone()).expect("the next epoch"));
-    let last = before.last().expect("at least one");
-    restored.restore(&head(last), latest(before)).expect("rows of a snapshot");
+    restore(&restored, before);
     assert_eq!(answers(&restored), answers(&followed), "as of the snapshot, seed {seed}");
     for epoch in after {
         followed.apply(epoch.clone()).expect("the next epoch");
@@ -179,20 +207,20 @@ fn deletions_leave_no_trace_in_a_restored_replica() {
     let deletions: Vec<Delta> = (0..180).filter(|k| k % 3 > 0).map(crate::shop::deletion).collect();
     let deleted = epoch(2, deletions);
     followed.apply(deleted.clone()).expect("the next epoch");
-    restored.restore(&head(&deleted), latest(&[shop.first(), deleted])).expect("a snapshot");
+    restore(&restored, &[shop.first(), deleted]);
     assert_eq!(answers(&restored), answers(&followed));
 }
 
 #[test]
 fn only_empty_state_can_be_restored() {
     let state = Shop { items: 3, dim: 16 }.open();
-    let refused = state.restore(&head(&epoch(9, Vec::new())), Vec::new());
+    let refused = state.restore(&head(&epoch(9, Vec::new())), [], []);
     assert!(matches!(refused, Err(ApplyError::NotNext { .. })));
     let empty = ServingState::new(SHOP.config());
-    empty.restore(&head(&epoch(9, Vec::new())), Vec::new()).expect("a snapshot of nothing");
+    empty.restore(&head(&epoch(9, Vec::new())), [], []).expect("a snapshot of nothing");
     assert_eq!((empty.progress().epoch, empty.progress().logical_time), (Epoch(9), NOW));
     let stray = ItemRef::new(3, 3);
     let vector = Delta::ItemVector { item: stray, vector: [0.0; 16].into() };
-    let refused = ServingState::new(SHOP.config()).restore(&head(&epoch(9, vec![])), [vector]);
+    let refused = ServingState::new(SHOP.config()).restore(&head(&epoch(9, vec![])), [vector], []);
     assert!(matches!(refused, Err(ApplyError::Malformed { .. })));
 }

@@ -11,7 +11,7 @@ use eddyline_schemas::id::UserId;
 use eddyline_schemas::lineage::Epoch;
 use parking_lot::{Condvar, Mutex};
 
-use crate::features::FeatureWrite;
+use crate::features::{FeatureWrite, UserRow};
 
 /// What an epoch changed, and when that was offered.
 pub(super) struct EpochWrites {
@@ -26,6 +26,8 @@ type Key = (UserId, u8);
 /// All that waited.
 #[derive(Default)]
 pub(super) struct Taken {
+    /// All users as of the end of an epoch, before all else.
+    pub(super) seed: Option<(Epoch, Vec<UserRow>)>,
     /// Before `epochs`.
     pub(super) merged: HashMap<Key, (Epoch, FeatureWrite)>,
     pub(super) merged_to: Epoch,
@@ -72,9 +74,13 @@ impl Inbox {
     }
 
     /// All rows as of an epoch, in place of all epochs up to it; before any other.
-    pub(super) fn seed(&self, rows: EpochWrites) {
-        self.waiting.lock().offered = Epoch(rows.epoch.0.saturating_sub(1));
-        self.put(rows);
+    pub(super) fn seed(&self, epoch: Epoch, rows: Vec<UserRow>) {
+        let mut waiting = self.waiting.lock();
+        waiting.taken.has_gap |= waiting.offered != Epoch(0);
+        waiting.offered = epoch;
+        waiting.taken.seed = Some((epoch, rows));
+        drop(waiting);
+        self.changed.notify_one();
     }
 
     /// What waits, after at most `patience`; `None` once nobody wants it any more.
@@ -117,7 +123,8 @@ impl Inbox {
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.taken.epochs.is_empty() && self.taken.merged.is_empty()
+        let taken = &self.taken;
+        taken.seed.is_none() && taken.epochs.is_empty() && taken.merged.is_empty()
     }
 
     fn merge(&mut self) {

@@ -43,6 +43,12 @@ impl UserTable {
         }
     }
 
+    /// Takes over a whole row, in place of all that is known of the user.
+    pub(super) fn put(&mut self, row: UserRow) {
+        let rows = &mut self.shards[usize::from(row.user.hash().shard())];
+        rows.insert(row.user.clone(), row);
+    }
+
     /// All of `epoch` is in.
     pub(super) fn reach(&mut self, epoch: Epoch) {
         self.epoch = epoch;

@@ -2,9 +2,10 @@
 
 use eddyline_schemas::features::SessionContext;
 use eddyline_schemas::id::SessionId;
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::time::TimestampMs;
 
-use super::UserRow;
+use super::{Told, UserRow};
 use crate::state::section::{self, InvalidSection, Reader};
 
 /// Between epochs: what an epoch has changed is not written.
@@ -24,6 +25,7 @@ pub(super) fn export(row: &UserRow, out: &mut Vec<u8>) {
         section::text(out, value);
     }
     out.extend_from_slice(&row.last_updated.0.to_le_bytes());
+    export_told(&row.told, out);
 }
 
 pub(super) fn import(from: &mut Reader<'_, '_>) -> Result<UserRow, InvalidSection> {
@@ -38,11 +40,29 @@ pub(super) fn import(from: &mut Reader<'_, '_>) -> Result<UserRow, InvalidSectio
         session: from.maybe(import_session)?,
         demographics: from.list(8, |from| Ok((from.string()?, from.string()?)))?,
         last_updated: TimestampMs(from.i64()?),
+        told: import_told(from)?,
         ..UserRow::default()
     };
     row.seen = row.seen_by_age.iter().copied().collect();
     row.seen.sort_unstable();
     Ok(row)
+}
+
+fn export_told(told: &Told, out: &mut Vec<u8>) {
+    out.extend_from_slice(&told.epoch.0.to_le_bytes());
+    out.push(u8::from(told.has_vector));
+    section::maybe(out, told.price_range, |out, (low, high)| {
+        out.extend_from_slice(&low.to_bits().to_le_bytes());
+        out.extend_from_slice(&high.to_bits().to_le_bytes());
+    });
+}
+
+fn import_told(from: &mut Reader<'_, '_>) -> Result<Told, InvalidSection> {
+    Ok(Told {
+        epoch: Epoch(from.u64()?),
+        has_vector: from.flag()?,
+        price_range: from.maybe(|from| Ok((from.f64()?, from.f64()?)))?,
+    })
 }
 
 fn export_session(out: &mut Vec<u8>, session: &SessionContext) {
