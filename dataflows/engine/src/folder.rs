@@ -119,18 +119,23 @@ impl Folder {
         restored: Restored,
         sink: Sink,
     ) -> Result<Self, EngineError> {
-        Self::resume(core, workers, restored, (Arc::default(), sink))
+        Self::resume(core, workers.into(), restored, (Arc::default(), sink))
     }
 
     /// [`Self::start_from`], telling of its progress.
     pub(crate) fn resume(
         core: &CoreConfig,
-        workers: usize,
+        workers: Workers,
         restored: Restored,
         (progress, sink): (Arc<Progress>, Sink),
     ) -> Result<Self, EngineError> {
+        if let Workers::Cluster(_) = workers {
+            let rule = "a dataflow of several processes cannot go on from a snapshot yet: set \
+                        snapshots.url to nothing, and it folds the log from its start";
+            return Err(EngineError::Config(rule.into()));
+        }
         let (tables, committer) = restored.into_parts(core)?;
-        Self::run(core, (workers.into(), Folds::All), (tables, committer), (progress, sink))
+        Self::run(core, (workers, Folds::All), (tables, committer), (progress, sink))
     }
 
     pub(crate) fn start_with(
