@@ -35,6 +35,8 @@ pub use choose::newest_on_log;
 pub use eddyline_schemas::snapshot::LogPosition;
 pub use error::{InvalidSnapshot, SnapshotError};
 pub use export::Export;
+pub(crate) use export::sections_of;
 pub use restored::Restored;
+pub(crate) use restored::gate_from;
 pub use store::{SnapshotStore, Written};
 pub use writer::SnapshotWriter;

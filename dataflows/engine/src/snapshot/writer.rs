@@ -7,20 +7,21 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
+use eddyline_connect::clock::{Clock, SteadyClock};
 use eddyline_connect::log::{BoxError, with_sources};
 use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::time::TimestampMs;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Export, LogPosition, Restored, SnapshotError, SnapshotStore, Written};
 use crate::driver::snapshots::{Fed, SnapshotPoint, Snapshots};
 
 /// Rest after one snapshot, in times of what it took.
-const REST: u32 = 9;
+const REST: i64 = 9;
 
-/// Rest after a failure.
-const REST_AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// Rest after a failure, in milliseconds.
+const REST_AFTER_FAILURE: i64 = 10_000;
 
 /// See the module doc.
 pub struct SnapshotWriter {
@@ -28,12 +29,13 @@ pub struct SnapshotWriter {
     to: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     state: Arc<State>,
+    clock: Arc<SteadyClock>,
 }
 
 struct Job {
     export: Export,
     position: LogPosition,
-    began: Instant,
+    began: TimestampMs,
 }
 
 #[derive(Default)]
@@ -46,7 +48,7 @@ struct State {
 struct Known {
     written: Option<Fed>,
     is_busy: bool,
-    rests_until: Option<Instant>,
+    rests_until: Option<TimestampMs>,
     failure: Option<String>,
 }
 
@@ -62,34 +64,35 @@ impl SnapshotWriter {
         state.known.lock().written = newest
             .map(|restored| Fed { epoch: restored.epoch(), records: restored.counts().accepted });
         let (to, jobs) = channel();
-        let told = Arc::clone(&state);
+        let clock = Arc::new(SteadyClock::default());
+        let (told, time) = (Arc::clone(&state), Arc::clone(&clock));
         let thread = std::thread::Builder::new()
             .name("eddyline-snapshot".into())
-            .spawn(move || write_all(&store, &jobs, &told))?;
-        Ok(Self { every_events, to: Some(to), thread: Some(thread), state })
+            .spawn(move || write_all(&store, &jobs, (&told, &*time)))?;
+        Ok(Self { every_events, to: Some(to), thread: Some(thread), state, clock })
     }
 }
 
-fn write_all(store: &SnapshotStore, jobs: &Receiver<Job>, state: &State) {
+fn write_all(store: &SnapshotStore, jobs: &Receiver<Job>, (state, clock): (&State, &dyn Clock)) {
     for Job { export, position, began } in jobs {
         let counts = export.counts();
         let written = write(store, export, position);
-        let took = began.elapsed();
+        let now = clock.now();
+        let took_ms = now.since(began);
         let mut known = state.known.lock();
         known.is_busy = false;
         match written {
             Ok(Written { epoch, bytes, written_bytes, .. }) => {
-                let took_ms = took.as_millis() as u64;
                 tracing::info!(epoch = epoch.0, bytes, written_bytes, took_ms, "snapshot written");
                 known.written = Some(Fed { epoch, records: counts.accepted });
                 known.failure = None;
-                known.rests_until = Some(Instant::now() + took * REST);
+                known.rests_until = Some(now.plus_ms(took_ms * REST));
             }
             Err(error) => {
                 let error = with_sources(&error);
                 tracing::error!(error, "no snapshot was written");
                 known.failure = Some(error);
-                known.rests_until = Some(Instant::now() + REST_AFTER_FAILURE);
+                known.rests_until = Some(now.plus_ms(REST_AFTER_FAILURE));
             }
         }
         drop(known);
@@ -132,12 +135,12 @@ impl Snapshots for SnapshotWriter {
         let before = known.written.map_or(0, |written| written.records);
         fed.records >= before.saturating_add(self.every_events)
             && !known.is_busy
-            && known.rests_until.is_none_or(|until| until <= Instant::now())
+            && known.rests_until.is_none_or(|until| until <= self.clock.now())
     }
 
     fn write(&mut self, point: &SnapshotPoint<'_>) -> Result<(), BoxError> {
         self.state.known.lock().is_busy = true;
-        let began = Instant::now();
+        let began = self.clock.now();
         let job = Job { export: point.folder.export(), position: point.position.clone(), began };
         let to = self.to.as_ref().expect("only drop takes it");
         to.send(job).map_err(|_| "the thread that writes snapshots is gone".into())
