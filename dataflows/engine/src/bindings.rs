@@ -8,6 +8,7 @@ use eddyline_schemas::binding::{Accepted, Binding, BindingFold, Control, Control
 use eddyline_schemas::codec::decode_binding;
 use eddyline_schemas::decode::{Refusal, RefusalKind};
 use eddyline_schemas::record::{Offset, RangeDigest};
+use eddyline_schemas::snapshot::{LogPosition, PartitionPosition};
 use eddyline_schemas::time::TimestampMs;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
@@ -32,6 +33,11 @@ pub(crate) struct BindingReader {
 impl BindingReader {
     pub(crate) fn new(log: Arc<dyn EventLog>) -> Self {
         Self { log, next: 0, fold: BindingFold::default() }
+    }
+
+    /// Goes on where a snapshot was made.
+    pub(crate) fn at(log: Arc<dyn EventLog>, position: &LogPosition) -> Self {
+        Self { log, next: position.next_binding, fold: position.fold.clone() }
     }
 
     /// Where to read next.
@@ -85,6 +91,22 @@ impl BoundReader {
     pub(crate) fn new(log: Arc<dyn EventLog>, allowance_ms: i64) -> Self {
         let (clocks, judged_to) = (BTreeMap::new(), BTreeMap::new());
         Self { log, allowance_ms, clocks, skipped: BTreeSet::new(), judged_to }
+    }
+
+    /// Goes on where a snapshot was made.
+    pub(crate) fn at(log: Arc<dyn EventLog>, allowance_ms: i64, position: &LogPosition) -> Self {
+        let clock = |(&at, known): (&TopicPartition, &PartitionPosition)| {
+            let clock = known.clock.unwrap_or(TimestampMs(i64::MIN));
+            (at, PartitionClock::at(at, allowance_ms, clock))
+        };
+        let clocks = position.partitions.iter().map(clock).collect();
+        let (skipped, judged_to) = (position.skipped.clone(), position.fold.bound().clone());
+        Self { log, allowance_ms, clocks, skipped, judged_to }
+    }
+
+    /// Records to pass over.
+    pub(crate) fn skipped(&self) -> &BTreeSet<(TopicPartition, Offset)> {
+        &self.skipped
     }
 
     /// Passes over a record, wherever it is bound; to be said before the record is judged.

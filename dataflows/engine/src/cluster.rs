@@ -6,6 +6,9 @@
 //! and on no other; 127.0.0.1 unless the list says otherwise. The connections carry neither
 //! authentication nor encryption: a private network is a must.
 //!
+//! A cluster that goes on from a snapshot gets its state from process 0, over the control
+//! connections; the others need no object store.
+//!
 //! Before the first epoch every connection begins with a greeting, which says who speaks: wire and
 //! algorithm version, deployment, `[core]` configuration, number of processes and workers, and the
 //! run that process 0 drew. Whoever differs is refused, and told why.
@@ -19,6 +22,7 @@ mod control;
 mod digests;
 mod frames;
 mod greeting;
+mod handover;
 mod link;
 mod meeting;
 mod stall;
@@ -30,7 +34,7 @@ use eddyline_model::config::CoreConfig;
 use eddyline_schemas::id::SHARDS;
 use eddyline_schemas::record::Digest;
 
-pub(crate) use control::{Leading, followed};
+pub(crate) use control::{Leading, begun, followed};
 pub(crate) use link::Link;
 pub(crate) use meeting::meet;
 pub(crate) use stall::{Pulse, watch};

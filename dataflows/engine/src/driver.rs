@@ -13,6 +13,7 @@
 //!   an append answers decides nothing.
 //! * An append whose outcome is not known is read back, and if it is not there, repeated with the
 //!   same bytes: the fold voids the second one. One proposal is in flight at a time.
+//! * A driver may start on the state of a snapshot: then all of this begins behind its epoch.
 //! * Catching up claims nothing and deposes nobody: a process that cannot fold what is bound leaves
 //!   the log as it is. Epochs that it emits meanwhile are those that were emitted before.
 
@@ -42,12 +43,13 @@ use eddyline_schemas::topic::TopicPartition;
 use crate::bindings::{BINDINGS, BindingReader, BoundReader, Progressed, Reading};
 use crate::bound::EpochInput;
 use crate::committer::{Committed, StateDigest};
-use crate::engine::{EngineConfig, EpochLimits, Shared};
+use crate::engine::{Beginning, EngineConfig, EpochLimits, Shared};
 use crate::error::EngineError;
 use crate::folder::{CommittedState, Folder};
 use crate::graph::Folds;
 use crate::outputs::Outputs;
 use crate::sequencer::Waiting;
+use crate::snapshot::Restored;
 use backoff::Backoff;
 use live::Proposal;
 use recovery::Claim;
@@ -73,6 +75,8 @@ pub const CRASH_POINTS: &[&str] = &[
     "acknowledged",
     "snapshot",
     "snapshotted",
+    "parts-written",
+    "manifest-written",
 ];
 
 /// Epochs that may be between feed and acknowledgement.
@@ -155,19 +159,24 @@ pub(crate) struct Driver<R> {
 
     folder: Folder,
     commits: Receiver<Committed>,
+    /// What the folds started from: it left the process in an earlier life.
+    restored: Epoch,
     fed: Epoch,
+    /// Records bound up to there.
+    fed_records: u64,
     received: Epoch,
     unemitted: Option<Box<Committed>>,
     /// Emitted, not yet acknowledged.
     emitted: VecDeque<CommittedState>,
-    snapshot: Epoch,
 }
 
 impl<R: Rules> Driver<R> {
+    /// A driver on empty state, or on that of a snapshot that the log can go on from.
     pub(crate) fn new(
         config: EngineConfig,
         ports: Ports,
         shared: Arc<Shared>,
+        from: Option<Restored>,
         (writer, pace, rules): (WriterId, Pace, R),
     ) -> Result<Self, EngineError> {
         // Bounded by `has_room`.
@@ -175,18 +184,25 @@ impl<R: Rules> Driver<R> {
         // Only a driver that is being dropped does not receive.
         let sink = Box::new(move |committed| drop(to.send(committed)));
         let EngineConfig { core, workers, epoch: limits } = config;
-        let folder = Folder::start_with(&core, (workers, Folds::All), Arc::default(), sink)?;
+        let begin = from.as_ref().map(Beginning::of).unwrap_or_default();
+        shared.begin(&begin);
+        let folder = match from {
+            Some(restored) => Folder::resume(&core, workers, restored, (Arc::default(), sink))?,
+            None => Folder::start_with(&core, (workers, Folds::All), Arc::default(), sink)?,
+        };
         crash_point!("start");
+        let Beginning { position, committed } = begin;
+        let scan = BindingReader::at(Arc::clone(&ports.log), &position);
         Ok(Self {
             limits,
             pace,
             rules,
             shared,
             writer,
-            phase: Phase::Scan(Box::new(BindingReader::new(Arc::clone(&ports.log)))),
+            phase: Phase::Scan(Box::new(scan)),
             backoff: Backoff::default(),
-            bindings: BindingReader::new(Arc::clone(&ports.log)),
-            bound: BoundReader::new(Arc::clone(&ports.log), core.late_allowance_ms()),
+            bindings: BindingReader::at(Arc::clone(&ports.log), &position),
+            bound: BoundReader::at(Arc::clone(&ports.log), core.late_allowance_ms(), &position),
             accepted: VecDeque::new(),
             reading: None,
             waiting: BTreeMap::new(),
@@ -197,11 +213,12 @@ impl<R: Rules> Driver<R> {
             proposal: None,
             folder,
             commits,
-            fed: Epoch(0),
-            received: Epoch(0),
+            restored: committed.epoch,
+            fed: committed.epoch,
+            fed_records: committed.counts.accepted,
+            received: committed.epoch,
             unemitted: None,
             emitted: VecDeque::new(),
-            snapshot: Epoch(0),
             ports,
         })
     }
@@ -265,8 +282,8 @@ impl<R: Rules> Driver<R> {
     }
 
     fn acknowledged(&self) -> Epoch {
-        // Outputs that were just made know of nothing.
-        self.ports.outputs.acknowledged()
+        // Outputs that were just made know of nothing; a snapshot is behind what was acknowledged.
+        self.ports.outputs.acknowledged().max(self.restored)
     }
 
     fn has_room(&self) -> bool {
@@ -312,6 +329,7 @@ impl<R: Rules> Driver<R> {
     fn feed(&mut self, mut input: EpochInput, is_again: bool) {
         self.rules.tamper(&mut input, is_again);
         crash_point!("feed");
+        self.fed_records += input.header.accepted;
         self.fed = self.folder.feed(input);
         crash_point!("fed");
     }
@@ -349,6 +367,7 @@ mod tests {
             include_str!("driver/emission.rs"),
             include_str!("driver/live.rs"),
             include_str!("driver/recovery.rs"),
+            include_str!("snapshot/store.rs"),
         ];
         let after = sources.iter().flat_map(|text| text.split("crash_point!(\"").skip(1));
         let mut found: Vec<&str> = after.filter_map(|rest| rest.split('"').next()).collect();

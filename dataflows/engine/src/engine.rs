@@ -14,6 +14,7 @@ use eddyline_schemas::binding::WriterId;
 use eddyline_schemas::delta::PipelineCounts;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
+use eddyline_schemas::snapshot::LogPosition;
 use eddyline_schemas::topic::TopicPartition;
 use parking_lot::Mutex;
 
@@ -23,8 +24,9 @@ use crate::driver::rules::Sound;
 use crate::driver::snapshots::{NoSnapshots, Snapshots};
 use crate::driver::{Driver, Pace, Ports};
 use crate::error::EngineError;
-use crate::folder::{Progress, Sink};
+use crate::folder::{CommittedState, Progress, Sink};
 use crate::outputs::{Handoff, Outputs};
+use crate::snapshot::Restored;
 
 /// How epochs are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub struct EngineStatus {
     pub bound_epoch: Epoch,
     /// Last epoch whose deltas were handed to the sink.
     pub committed_epoch: Epoch,
+    /// Epoch of the newest snapshot that is durable; 0 when there is none.
+    pub snapshot_epoch: Epoch,
     /// Sums up to the committed epoch.
     pub counts: PipelineCounts,
     /// Records on the log that are not bound yet.
@@ -87,6 +91,7 @@ pub struct EngineStatus {
 pub(crate) struct Shared {
     pub(crate) lineage: Lineage,
     pub(crate) bound_epoch: AtomicU64,
+    pub(crate) snapshot_epoch: AtomicU64,
     pub(crate) progress: Arc<Progress>,
     pub(crate) bound_ends: Mutex<BoundEnds>,
     pub(crate) is_recovered: std::sync::atomic::AtomicBool,
@@ -98,11 +103,39 @@ impl Shared {
         Self {
             lineage: Lineage::root(config.core.hash()),
             bound_epoch: AtomicU64::new(0),
+            snapshot_epoch: AtomicU64::new(0),
             progress: Arc::default(),
             bound_ends: Mutex::default(),
             is_recovered: false.into(),
             failure: Mutex::default(),
         }
+    }
+
+    /// What is known before anything is folded.
+    pub(crate) fn begin(&self, begin: &Beginning) {
+        let epoch = begin.committed.epoch;
+        let mut ends = self.bound_ends.lock();
+        for (&partition, &end) in begin.position.fold.bound() {
+            ends.add(partition, end, epoch);
+        }
+        drop(ends);
+        self.bound_epoch.store(epoch.0, Ordering::Release);
+        self.snapshot_epoch.store(epoch.0, Ordering::Release);
+        self.progress.raise(begin.committed);
+    }
+}
+
+/// What a driver begins with; `Default` is the start of the log.
+#[derive(Default)]
+pub(crate) struct Beginning {
+    pub(crate) position: LogPosition,
+    pub(crate) committed: CommittedState,
+}
+
+impl Beginning {
+    pub(crate) fn of(restored: &Restored) -> Self {
+        let committed = CommittedState { epoch: restored.epoch(), counts: restored.counts() };
+        Self { position: restored.position().clone(), committed }
     }
 }
 
@@ -148,12 +181,23 @@ pub struct Engine {
     driver: Option<JoinHandle<Result<StateDigest, EngineError>>>,
 }
 
-/// Where an engine's epochs and snapshots go.
+/// Takes an engine's epochs.
+pub enum Output {
+    /// Has a thread of its own and is believed: what it has returned from is acknowledged.
+    Sink(Sink),
+    /// Can fail and acknowledges.
+    Port(Box<dyn Outputs>),
+}
+
+/// Where an engine's epochs and snapshots go, and what it starts from.
 pub struct EngineOutputs {
     /// Deltas and features.
-    pub outputs: Box<dyn Outputs>,
+    pub output: Output,
     /// Snapshots.
     pub snapshots: Box<dyn Snapshots>,
+    /// A snapshot that the log can go on from, see [`newest_on_log`](crate::snapshot::newest_on_log);
+    /// `None` folds again all that was bound.
+    pub from: Option<Restored>,
 }
 
 /// Starts an engine on `log`: folds again what was bound, then goes on. `sink` has a thread of its
@@ -163,34 +207,29 @@ pub fn start(
     log: Arc<dyn EventLog>,
     sink: Sink,
 ) -> Result<Engine, EngineError> {
-    config.check()?;
-    let shared = Arc::new(Shared::new(&config));
-    let outputs = Box::new(Handoff::start(sink, Arc::clone(&shared.progress))?);
-    run(config, log, EngineOutputs { outputs, snapshots: Box::new(NoSnapshots) }, shared)
+    let outputs =
+        EngineOutputs { output: Output::Sink(sink), snapshots: Box::new(NoSnapshots), from: None };
+    start_with(config, log, outputs)
 }
 
-/// As [`start`], with outputs that can fail and acknowledge.
+/// As [`start`], with outputs that can fail and acknowledge, and with snapshots.
 pub fn start_with(
     config: EngineConfig,
     log: Arc<dyn EventLog>,
-    outputs: EngineOutputs,
+    EngineOutputs { output, snapshots, from }: EngineOutputs,
 ) -> Result<Engine, EngineError> {
     config.check()?;
     let shared = Arc::new(Shared::new(&config));
-    run(config, log, outputs, shared)
-}
-
-fn run(
-    config: EngineConfig,
-    log: Arc<dyn EventLog>,
-    EngineOutputs { outputs, snapshots }: EngineOutputs,
-    shared: Arc<Shared>,
-) -> Result<Engine, EngineError> {
+    let outputs = match output {
+        Output::Sink(sink) => Box::new(Handoff::start(sink, Arc::clone(&shared.progress))?),
+        Output::Port(port) => port,
+    };
     let (commands, commanded): (Sender<Command>, Receiver<Command>) = bounded(16);
     let clock = Arc::new(SteadyClock::default());
     let ports = Ports { log: Arc::clone(&log), clock, outputs, snapshots };
     let writer = WriterId(eddyline_connect::random::bytes());
-    let driver = Driver::new(config, ports, Arc::clone(&shared), (writer, Pace::Free, Sound))?;
+    let identity = (writer, Pace::Free, Sound);
+    let driver = Driver::new(config, ports, Arc::clone(&shared), from, identity)?;
     let failure = Arc::clone(&shared);
     let run = move || {
         let result = driver.run(&commanded);
@@ -215,6 +254,7 @@ impl Engine {
             lineage: self.shared.lineage,
             bound_epoch: Epoch(self.shared.bound_epoch.load(Ordering::Acquire)),
             committed_epoch: committed.epoch,
+            snapshot_epoch: Epoch(self.shared.snapshot_epoch.load(Ordering::Acquire)),
             counts: committed.counts,
             lag_records: self.lag_records(),
             is_recovered: self.shared.is_recovered.load(Ordering::Acquire),

@@ -123,14 +123,26 @@ pub enum EngineError {
         /// The last epoch bound.
         bound: Epoch,
     },
+    /// A snapshot was made of another log: halt.
+    #[error(
+        "the snapshot of epoch {epoch} was made of another log: the bindings in front of offset \
+         {offset} do not lead to it; restore the log that it belongs to, or remove the snapshots \
+         of this lineage to fold the log from its start"
+    )]
+    OtherLog {
+        /// Of the snapshot.
+        epoch: Epoch,
+        /// Where it would have read on.
+        offset: Offset,
+    },
     /// An epoch could not be emitted: a retry may help.
     #[error("cannot emit deltas")]
     Emit(#[source] BoxError),
     /// An epoch will never be taken: halt.
     #[error("deltas were refused")]
     Refused(#[source] BoxError),
-    /// A snapshot could not be written or found: a retry may help.
-    #[error("cannot reach the snapshots")]
+    /// A snapshot could not be taken: a retry may help.
+    #[error("cannot take a snapshot")]
     Snapshot(#[source] BoxError),
     /// The workers did not start.
     #[error(transparent)]
@@ -170,6 +182,7 @@ impl EngineError {
             | Self::Truncated { .. }
             | Self::Trimmed { .. }
             | Self::Ahead { .. }
+            | Self::OtherLog { .. }
             | Self::Refused(_)
             | Self::Flow(_)
             | Self::Cluster(_)

@@ -15,10 +15,11 @@ use timely::worker::Worker;
 use crate::bound::{Bound, EpochInput};
 use crate::cluster::stop::{Code, stop};
 use crate::cluster::{
-    ClusterConfig, Identity, Leading, Link, Pulse, Workers, followed, meet, watch,
+    ClusterConfig, Identity, Leading, Link, Pulse, Workers, begun, followed, meet, watch,
 };
 use crate::error::EngineError;
 use crate::graph::{self, Commit, Context, Feed, Folds};
+use crate::snapshot::sections_of;
 use crate::state::Tables;
 
 /// The order in which an epoch's events arrive at the workers. State must not depend on it.
@@ -51,26 +52,27 @@ pub(crate) struct Flow {
 pub struct FlowError(String);
 
 impl Flow {
-    /// Starts the workers on this state, here and, in a cluster, as soon as all processes have met.
+    /// Starts the workers on restored state or on none, here and, in a cluster, as soon as all processes have met.
     /// Commits arrive on the receiver in epoch order.
     pub(crate) fn start(
         config: &Arc<CoreConfig>,
         workers: &Workers,
         folds: Folds,
-        tables: Tables,
+        restored: Option<Tables>,
     ) -> Result<(Self, Receiver<Commit>), EngineError> {
-        let tables = Arc::new(tables);
         let pulse = Arc::new(Pulse::default());
         let (place, leading) = match workers {
             Workers::Threads(threads) => (Place::threads(*threads), None),
             Workers::Cluster(cluster) => {
                 let met = meet(cluster, &Identity::new(cluster, config))?;
-                let leading = Leading::start(cluster, met.control).map_err(EngineError::Thread)?;
+                let leading = Leading::start(cluster, met.control, restored.as_ref())
+                    .map_err(EngineError::Thread)?;
                 let seconds = cluster.patience.stall_seconds;
                 watch(Arc::downgrade(&pulse), seconds).map_err(EngineError::Thread)?;
                 (Place::cluster(cluster, met.links), Some(leading))
             }
         };
+        let tables = Arc::new(restored.unwrap_or_else(|| Tables::new(config)));
         // Bounded by the feeder, which keeps the number of epochs in flight small.
         let (commit_to, commits) = unbounded();
         let shared = Shared { config: Arc::clone(config), tables, folds, pulse };
@@ -108,6 +110,14 @@ impl Flow {
         }
     }
 
+    /// The section of each shard, wherever it lies; call it only while no epoch is in flight.
+    pub(crate) fn sections(&self, config: &CoreConfig) -> Vec<Vec<u8>> {
+        match &self.leading {
+            None => sections_of(&self.tables),
+            Some(leading) => leading.sections(config, &self.tables),
+        }
+    }
+
     /// Says that nothing went wrong; dropping it without lets the other processes end as failed.
     pub(crate) fn done(&self) {
         self.leading.iter().for_each(Leading::done);
@@ -129,7 +139,7 @@ impl Drop for Flow {
 pub(crate) fn follow(config: &Arc<CoreConfig>, cluster: &ClusterConfig) -> Result<(), EngineError> {
     let mut met = meet(cluster, &Identity::new(cluster, config))?;
     let (_, control) = met.control.remove(0);
-    let tables = Arc::new(Tables::new(config));
+    let tables = Arc::new(begun(cluster, &control, config)?);
     let pulse = Arc::new(Pulse::default());
     let (folds, config) = (Folds::All, Arc::clone(config));
     let shared = Shared { config: Arc::clone(&config), tables: Arc::clone(&tables), folds, pulse };

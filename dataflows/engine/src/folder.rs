@@ -111,26 +111,26 @@ impl Folder {
         Self::start_with(core, (workers.into(), folds), Arc::default(), sink)
     }
 
-    /// Starts `workers` threads on the state of a snapshot, which any number of workers may have
-    /// written. The epoch to feed next is the one after the snapshot's.
+    /// Starts the workers on the state of a snapshot, which any number of workers may have written:
+    /// so many threads, or this process as the leader of several. The epoch to feed next is the one after the snapshot's.
     pub fn start_from(
         core: &CoreConfig,
-        workers: usize,
+        workers: impl Into<Workers>,
         restored: Restored,
         sink: Sink,
     ) -> Result<Self, EngineError> {
-        Self::resume(core, workers, restored, (Arc::default(), sink))
+        Self::resume(core, workers.into(), restored, (Arc::default(), sink))
     }
 
     /// [`Self::start_from`], telling of its progress.
     pub(crate) fn resume(
         core: &CoreConfig,
-        workers: usize,
+        workers: Workers,
         restored: Restored,
         (progress, sink): (Arc<Progress>, Sink),
     ) -> Result<Self, EngineError> {
         let (tables, committer) = restored.into_parts(core)?;
-        Self::run(core, (workers.into(), Folds::All), (tables, committer), (progress, sink))
+        Self::run(core, (workers, Folds::All), (Some(tables), committer), (progress, sink))
     }
 
     pub(crate) fn start_with(
@@ -140,20 +140,20 @@ impl Folder {
         sink: Sink,
     ) -> Result<Self, EngineError> {
         let committer = Committer::new(Lineage::root(core.hash()));
-        Self::run(core, (workers, folds), (Tables::new(core), committer), (progress, sink))
+        Self::run(core, (workers, folds), (None, committer), (progress, sink))
     }
 
     fn run(
         core: &CoreConfig,
         (workers, folds): (Workers, Folds),
-        (tables, committer): (Tables, Committer),
+        (restored, committer): (Option<Tables>, Committer),
         (progress, sink): (Arc<Progress>, Sink),
     ) -> Result<Self, EngineError> {
         check(core, workers.here())?;
         let core = Arc::new(core.clone());
         let fed = committer.epoch();
         progress.set(CommittedState { epoch: fed, counts: committer.counts() });
-        let (flow, commits) = Flow::start(&core, &workers, folds, tables)?;
+        let (flow, commits) = Flow::start(&core, &workers, folds, restored)?;
         let (digests, asked) = unbounded();
         let told = Arc::clone(&progress);
         let run = move || {
@@ -194,7 +194,9 @@ impl Folder {
     /// fed meanwhile, which the borrow says; the copy is all that the folding has to wait for.
     #[must_use]
     pub fn export(&self) -> Export {
-        Export::of(&self.core, &self.committer(), &self.flow.tables)
+        let committer = self.committer();
+        let sections = self.flow.sections(&self.core);
+        Export::new(&self.core, committer, sections, &self.flow.tables.gate.read())
     }
 
     /// The committer's sums, once nothing is in flight.

@@ -51,7 +51,12 @@ pub(crate) struct PartitionClock {
 
 impl PartitionClock {
     pub(crate) fn new(at: TopicPartition, allowance_ms: i64) -> Self {
-        Self { at, allowance_ms, clock: TimestampMs(i64::MIN) }
+        Self::at(at, allowance_ms, TimestampMs(i64::MIN))
+    }
+
+    /// Goes on from a clock; `i64::MIN` is none.
+    pub(crate) fn at(at: TopicPartition, allowance_ms: i64, clock: TimestampMs) -> Self {
+        Self { at, allowance_ms, clock }
     }
 
     /// The clock as of the last record judged.

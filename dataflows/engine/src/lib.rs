@@ -30,9 +30,9 @@ mod wire;
 pub use cluster::{ClusterConfig, ClusterError, Patience, Workers};
 pub use committer::{Committed, StateDigest};
 pub use driver::CRASH_POINTS;
-pub use driver::snapshots::{NoSnapshots, SnapshotPoint, Snapshots};
+pub use driver::snapshots::{Fed, NoSnapshots, SnapshotPoint, Snapshots};
 pub use engine::{
-    Engine, EngineConfig, EngineOutputs, EngineStatus, EpochLimits, start, start_with,
+    Engine, EngineConfig, EngineOutputs, EngineStatus, EpochLimits, Output, start, start_with,
 };
 pub use error::EngineError;
 pub use flow::{Arrival, FlowError};

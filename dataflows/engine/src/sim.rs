@@ -41,6 +41,8 @@ pub struct Outcome {
     pub zombies: u64,
     /// Drivers started.
     pub processes: u64,
+    /// Of these, from a snapshot.
+    pub restored: u64,
 }
 
 impl Outcome {
@@ -69,5 +71,6 @@ pub fn run(seed: u64, plant: Option<Plant>) -> Outcome {
     outcome.records = world.planned.len() as u64;
     (outcome.crashes, outcome.faults) = (counts.crashes, counts.others);
     (outcome.zombies, outcome.processes) = (world.zombies_made, world.processes_made);
+    outcome.restored = world.restored;
     outcome
 }

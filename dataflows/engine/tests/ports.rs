@@ -17,7 +17,7 @@ use eddyline_connect::log::{
 };
 use eddyline_connect::sim::{Budget, Dice, Injector, SimDisk, SimLog};
 use eddyline_dataflows::{
-    Committed, EmitError, EngineConfig, EngineOutputs, EpochLimits, NoSnapshots, Outputs,
+    Committed, EmitError, EngineConfig, EngineOutputs, EpochLimits, NoSnapshots, Output, Outputs,
     skip_record, start_with,
 };
 use eddyline_model::config::CoreConfig;
@@ -84,8 +84,11 @@ fn a_receiver_ahead_of_the_bindings_stops_the_engine() {
     let log: Arc<dyn EventLog> = PinnedLog::holding(&[]);
     let epoch = EpochLimits { events: 8, wait: Duration::from_millis(2), backlog_events: 8 };
     let config = EngineConfig { core: core(), workers: 1.into(), epoch };
-    let outputs =
-        EngineOutputs { outputs: Box::new(Ahead(Epoch(9))), snapshots: Box::new(NoSnapshots) };
+    let outputs = EngineOutputs {
+        output: Output::Port(Box::new(Ahead(Epoch(9)))),
+        snapshots: Box::new(NoSnapshots),
+        from: None,
+    };
     let engine = start_with(config, log, outputs).expect("starts");
     wait_until(&engine, "a failure", |engine| engine.status().failure.is_some());
     let failure = engine.status().failure.expect("it was there a moment ago");

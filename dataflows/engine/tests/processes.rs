@@ -6,7 +6,10 @@
 mod support {
     pub(crate) mod golden_stream;
     pub(crate) mod pinned_log;
+    pub(crate) mod position;
     pub(crate) mod rebind;
+    pub(crate) mod restored;
+    pub(crate) mod snapshots;
 }
 
 use std::io::{BufRead, BufReader};
@@ -22,6 +25,8 @@ use eddyline_dataflows::{
 use eddyline_model::config::CoreConfig;
 
 use support::golden_stream::{core, golden_log, path};
+use support::restored::restored;
+use support::snapshots::{epochs_of, exports_at, fold_rest};
 
 /// What a process is told in its environment: its part, then how it differs.
 const PART: &str = "EDDYLINE_TEST_PART";
@@ -81,6 +86,7 @@ fn a_process() {
     let mut core = core();
     match part.as_str() {
         "golden" => fold_golden(&core, cluster),
+        "golden in parts" => fold_golden_in_parts(&core, cluster),
         "for ever" => fold_for_ever(&core, cluster),
         "follow" => or_exit(follow(&core, &cluster)),
         "follow another shop" => {
@@ -107,6 +113,32 @@ fn fold_golden(core: &CoreConfig, cluster: ClusterConfig) {
     let how = Refold { workers: 1, until: None, arrival: Arrival::Shuffled(3) };
     let workers = Workers::Cluster(cluster);
     let digest = or_exit(refold_on(core, golden_log(), (workers, how), Box::new(drop)));
+    println!("\nresult {} {} {}", digest.epoch.0, digest.state_digest, digest.delta_digest);
+}
+
+/// One process, then the cluster, then one process again, each on the state that the one before
+/// left.
+fn fold_golden_in_parts(core: &CoreConfig, cluster: ClusterConfig) {
+    let inputs = epochs_of(core, &golden_log());
+    let (first, second) = (inputs.len() / 3, inputs.len() * 2 / 3);
+    let alone = exports_at(core, 3, &inputs, &[first, second]);
+    let from = restored(core, &alone[0]);
+    let mut folder =
+        or_exit(Folder::start_from(core, Workers::Cluster(cluster), from, Box::new(drop)));
+    let begun = folder.digest();
+    assert_eq!(
+        begun,
+        restored(core, &alone[0]).digest(core),
+        "what was handed over is what there was"
+    );
+    inputs[first..second].iter().for_each(|input| {
+        folder.feed(input.clone());
+    });
+    let export = folder.export();
+    assert_eq!(export.sections(), alone[1].sections(), "the sections of one process");
+    let digest = folder.end();
+    assert_eq!(digest, restored(core, &alone[1]).digest(core));
+    let (digest, _) = fold_rest(core, 1, restored(core, &export), &inputs);
     println!("\nresult {} {} {}", digest.epoch.0, digest.state_digest, digest.delta_digest);
 }
 
@@ -199,6 +231,21 @@ fn several_processes_give_the_golden_digests() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "a follower ends with process 0: {said}");
         }
+    }
+}
+
+#[test]
+fn a_cluster_goes_on_from_a_snapshot_and_leaves_one() {
+    let (epoch, state, delta) = golden_last();
+    for (processes, workers) in [(2, 1), (3, 2)] {
+        let cast = Cast::new(processes, workers);
+        let followers: Vec<Child> =
+            (1..processes).map(|index| cast.process(index, "follow")).collect();
+        let mut lead = cast.process(0, "golden in parts");
+        let said = result(&mut lead);
+        assert_eq!(said, format!("{epoch} {state} {delta}"), "{processes} × {workers}");
+        assert!(ended(lead).status.success());
+        followers.into_iter().for_each(|follower| assert!(ended(follower).status.success()));
     }
 }
 

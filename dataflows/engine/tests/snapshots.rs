@@ -6,6 +6,7 @@ mod support {
     pub(crate) mod pinned_log;
     pub(crate) mod position;
     pub(crate) mod rebind;
+    pub(crate) mod restored;
     pub(crate) mod snapshots;
 }
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use eddyline_connect::objects::{Access, FolderObjects, MemoryObjects, ObjectStore, open_objects};
 use eddyline_dataflows::Folder;
-use eddyline_dataflows::snapshot::{Export, Restored, SnapshotError, SnapshotStore};
+use eddyline_dataflows::snapshot::{Export, SnapshotError, SnapshotStore};
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Digest;
@@ -21,6 +22,7 @@ use eddyline_schemas::record::Digest;
 use support::contents::binding_values;
 use support::golden_stream::{core, golden_log, path};
 use support::position::position_at;
+use support::restored::restored;
 use support::snapshots::{Heard, epochs_of, exports_at, fold_rest};
 
 /// Epochs at which the fold moves: nothing, one, early, in the midst, one left, all.
@@ -28,10 +30,6 @@ const MOVES: [usize; 6] = [0, 1, 9, 27, 49, 50];
 
 fn chains(epochs: &[EpochDeltas]) -> Vec<Digest> {
     epochs.iter().map(|epoch| epoch.chain).collect()
-}
-
-fn restored(export: &Export) -> Restored {
-    Restored::from_export(&core(), export, position_at(export.epoch())).expect("can be read")
 }
 
 #[test]
@@ -56,7 +54,7 @@ fn a_fold_that_moved_is_the_fold_that_stayed() {
     for export in &exports {
         let done = export.epoch().0 as usize;
         for workers in [1, 2, 3, 4] {
-            let (got, rest) = fold_rest(&core(), workers, restored(export), &inputs);
+            let (got, rest) = fold_rest(&core(), workers, restored(&core(), export), &inputs);
             assert_eq!(got, want, "from epoch {done} on {workers} workers");
             assert_eq!(chains(&rest), chains(&epochs[done..]), "{workers} workers");
             let counts = |epochs: &[EpochDeltas]| epochs.last().map(|epoch| epoch.counts);
@@ -69,8 +67,8 @@ fn a_fold_that_moved_is_the_fold_that_stayed() {
 fn what_is_read_and_written_again_is_the_same() {
     let inputs = epochs_of(&core(), &golden_log());
     for export in exports_at(&core(), 2, &inputs, &MOVES) {
-        let digest = restored(&export).digest(&core());
-        let folder = Folder::start_from(&core(), 3, restored(&export), Box::new(|_| {}));
+        let digest = restored(&core(), &export).digest(&core());
+        let folder = Folder::start_from(&core(), 3, restored(&core(), &export), Box::new(|_| {}));
         let folder = folder.expect("starts");
         let again = folder.export();
         assert!(again.sections() == export.sections(), "epoch {}", export.epoch());
@@ -91,7 +89,7 @@ fn through(objects: Arc<dyn ObjectStore>) {
     let store = SnapshotStore::new(objects, &core()).with_part_bytes(100_000);
     for export in exports_at(&core(), 2, &inputs, &[20, 30, 40]) {
         let (epoch, lineage) = (export.epoch(), export.lineage());
-        let digest = restored(&export).digest(&core());
+        let digest = restored(&core(), &export).digest(&core());
         let written = store.write(export, position_at(epoch)).expect("written");
         assert!(written.parts.0 > 4, "{written:?}");
         assert_eq!(written.state_digest, digest.state_digest);
@@ -174,7 +172,7 @@ fn another_configuration_cannot_go_on_from_it() {
     let export = exports_at(&core(), 1, &inputs[..2], &[2]).remove(0);
     let mut other = core();
     other.seed += 1;
-    let started = Folder::start_from(&other, 1, restored(&export), Box::new(|_| {}));
+    let started = Folder::start_from(&other, 1, restored(&core(), &export), Box::new(|_| {}));
     let text = started.err().expect("refused").to_string();
     assert!(text.contains("use the configuration that it was made with"), "{text}");
     let store = SnapshotStore::new(Arc::new(MemoryObjects::new()), &other);

@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use eddyline_model::config::CoreConfig;
+use eddyline_schemas::id::SHARDS;
 use eddyline_schemas::record::Digest;
 use parking_lot::Mutex;
 
-use super::digests::{Part, Spread, whole};
+use super::digests::{Part, Spread, replica, whole};
 use super::frames::{TURN, receive, send};
+use super::handover::{hand_out, keep_own, receive_section, send_sections, take_over};
 use super::stop::{Code, lost, stop};
 use super::{ClusterConfig, ClusterError};
 use crate::state::Tables;
@@ -30,6 +32,8 @@ enum Ask {
     Alive,
     /// What is the digest of your part?
     Digest,
+    /// What are the sections of your part, and the digest of your items?
+    Sections,
     /// It is over, after all that was fed.
     Done,
     /// It is over, for an error of process 0.
@@ -43,6 +47,7 @@ impl Wire for Ask {
             Self::Digest => 1,
             Self::Done => 2,
             Self::Failed => 3,
+            Self::Sections => 4,
         };
         number.put(out);
     }
@@ -53,6 +58,7 @@ impl Wire for Ask {
             1 => Ok(Self::Digest),
             2 => Ok(Self::Done),
             3 => Ok(Self::Failed),
+            4 => Ok(Self::Sections),
             _ => Err(Malformed("a question")),
         }
     }
@@ -97,10 +103,19 @@ impl Peer {
 }
 
 impl Leading {
+    /// Gives the others the state to begin with, if it is not the empty one, and keeps of it what
+    /// this process owns.
     pub(crate) fn start(
         config: &ClusterConfig,
         control: Vec<(usize, TcpStream)>,
+        restored: Option<&Tables>,
     ) -> io::Result<Self> {
+        let spread = Spread { index: 0, processes: config.processes(), workers: config.workers };
+        for (index, stream) in &control {
+            let lost = |error: io::Error| lost(*index, &config.hosts[*index], &error.to_string());
+            hand_out(stream, restored).unwrap_or_else(lost);
+        }
+        restored.into_iter().for_each(|tables| keep_own(tables, spread));
         let peer = |(index, stream): (usize, TcpStream)| Peer {
             index,
             address: config.hosts[index].clone(),
@@ -117,7 +132,6 @@ impl Leading {
             }
         };
         let asking = std::thread::Builder::new().name("eddyline-control".into()).spawn(ask)?;
-        let spread = Spread { index: 0, processes: config.processes(), workers: config.workers };
         Ok(Self { shared, spread, asking: Some(asking), is_done: AtomicBool::new(false) })
     }
 
@@ -130,6 +144,32 @@ impl Leading {
         let parts: Vec<Part> = std::iter::once(own).chain(asked).collect();
         let remedy = "report it with the log; a restart folds again from the log";
         whole(&parts).unwrap_or_else(|wrong| stop(Code::Bug, &wrong, remedy))
+    }
+
+    /// The sections of all shards; nothing may be in flight.
+    pub(crate) fn sections(&self, config: &CoreConfig, tables: &Tables) -> Vec<Vec<u8>> {
+        let mut sections = vec![Vec::new(); SHARDS];
+        let own = self.spread.owned();
+        own.for_each(|shard| tables.export_shard(shard, &mut sections[shard]));
+        let items = replica(config, tables);
+        for peer in &self.shared.peers {
+            let stream = peer.stream.lock();
+            let theirs: Digest = peer.ask(&stream, Ask::Sections, DIGEST_SECONDS);
+            if theirs != items {
+                let wrong =
+                    format!("the items of process {} are not those of process 0", peer.index);
+                stop(
+                    Code::Bug,
+                    &wrong,
+                    "report it with the log; a restart folds again from the log",
+                );
+            }
+            for shard in (Spread { index: peer.index, ..self.spread }).owned() {
+                sections[shard] =
+                    receive_section(&stream).unwrap_or_else(|error| peer.lost(&error));
+            }
+        }
+        sections
     }
 
     /// Nothing went wrong: the others may end well, too.
@@ -153,6 +193,22 @@ impl Drop for Leading {
     }
 }
 
+/// The state to begin with, as process 0 gives it.
+pub(crate) fn begun(
+    config: &ClusterConfig,
+    stream: &TcpStream,
+    core: &CoreConfig,
+) -> Result<Tables, ClusterError> {
+    let spread =
+        Spread { index: config.index, processes: config.processes(), workers: config.workers };
+    let leader = &config.hosts[0];
+    take_over(stream, spread, core).map_err(|error| {
+        ClusterError::Unavailable(format!(
+            "process 0 ({leader}) did not hand over the state to begin with: {error}"
+        ))
+    })
+}
+
 /// Answers process 0 until it says that it is over.
 pub(crate) fn followed(
     config: &ClusterConfig,
@@ -168,6 +224,8 @@ pub(crate) fn followed(
         let answered = match ask.unwrap_or_else(|error| lost(error)) {
             Ask::Alive => send(stream, &true),
             Ask::Digest => send(stream, &Part::of(core, tables, spread)),
+            Ask::Sections => send(stream, &replica(core, tables))
+                .and_then(|()| send_sections(stream, tables, spread.owned())),
             Ask::Done => return Ok(()),
             Ask::Failed => {
                 let why = format!("process 0 ({leader}) stopped for an error of its own");

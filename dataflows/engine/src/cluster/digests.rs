@@ -30,7 +30,12 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    fn owns(&self, shard: usize) -> bool {
+    /// The shards that the process owns, in order.
+    pub(super) fn owned(self) -> impl Iterator<Item = usize> {
+        (0..SHARDS).filter(move |&shard| self.owns(shard))
+    }
+
+    pub(super) fn owns(&self, shard: usize) -> bool {
         shard % (self.processes * self.workers) / self.workers == self.index
     }
 }
@@ -38,20 +43,24 @@ impl Spread {
 impl Part {
     /// What this process says; nothing may be in flight.
     pub(super) fn of(config: &CoreConfig, tables: &Tables, spread: Spread) -> Self {
-        let owned = (0..SHARDS).filter(|&shard| spread.owns(shard));
-        let shards = owned.map(|shard| (shard as u32, tables.shard_digest(config, shard)));
-        let mut replica = DigestBuilder::default();
-        let mut rows = Vec::new();
-        for shard in &tables.items {
-            rows.clear();
-            shard.read().write_canonical(config.factors.dim, &mut rows);
-            replica.update(&Digest::of(&rows).0);
-        }
-        rows.clear();
-        tables.gate.read().write_canonical(&mut rows);
-        replica.update(&rows);
-        Self { shards: shards.collect(), replica: replica.finish() }
+        let digest = |shard| (shard as u32, tables.shard_digest(config, shard));
+        Self { shards: spread.owned().map(digest).collect(), replica: replica(config, tables) }
     }
+}
+
+/// The digest of all items and the gate.
+pub(super) fn replica(config: &CoreConfig, tables: &Tables) -> Digest {
+    let mut replica = DigestBuilder::default();
+    let mut rows = Vec::new();
+    for shard in &tables.items {
+        rows.clear();
+        shard.read().write_canonical(config.factors.dim, &mut rows);
+        replica.update(&Digest::of(&rows).0);
+    }
+    rows.clear();
+    tables.gate.read().write_canonical(&mut rows);
+    replica.update(&rows);
+    replica.finish()
 }
 
 /// The digests of all shards, out of what all processes say; else what is wrong.

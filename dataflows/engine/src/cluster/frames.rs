@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::wire::{Input, Wire};
 
-/// Longest message; what is longer comes from somebody else.
-const MOST: usize = 1 << 20;
+/// Longest message that is no section; what is longer comes from somebody else.
+pub(super) const MOST: usize = 1 << 20;
 
 /// One turn of waiting.
 pub(super) const TURN: Duration = Duration::from_secs(1);
@@ -21,18 +21,27 @@ pub(super) fn send(mut stream: &TcpStream, message: &impl Wire) -> io::Result<()
     stream.write_all(&bytes)
 }
 
+/// Sends bytes as a message.
+pub(super) fn send_bytes(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len())
+        .map_err(|_| io::Error::new(ErrorKind::InvalidInput, "a message of more than 4 GiB"))?;
+    stream.write_all(&length.to_le_bytes())?;
+    stream.write_all(bytes)
+}
+
 /// Receives a message, waiting for so many turns of [`TURN`] without a byte.
 pub(super) fn receive<T: Wire>(stream: &TcpStream, turns: u32) -> io::Result<T> {
-    let bytes = receive_bytes(stream, turns)?;
+    let bytes = receive_bytes(stream, turns, MOST)?;
     let invalid = |error| io::Error::new(ErrorKind::InvalidData, error);
     T::take(&mut Input(&bytes)).map_err(invalid)
 }
 
-pub(super) fn receive_bytes(stream: &TcpStream, turns: u32) -> io::Result<Vec<u8>> {
+/// Receives the bytes of a message, of at most so many.
+pub(super) fn receive_bytes(stream: &TcpStream, turns: u32, most: usize) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     fill(stream, &mut length, turns)?;
     let length = u32::from_le_bytes(length) as usize;
-    if length > MOST {
+    if length > most {
         return Err(io::Error::new(ErrorKind::InvalidData, "not a message of eddyline"));
     }
     let mut bytes = vec![0; length];

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::frames::{receive, receive_bytes, send};
+use super::frames::{MOST, receive, receive_bytes, send};
 use super::greeting::{Answer, Greeting, Purpose, Refusal, Run};
 use super::{ClusterConfig, ClusterError, Identity, Link};
 
@@ -144,7 +144,7 @@ impl<'a> Meeting<'a> {
     fn receive(&mut self, stream: TcpStream) -> Result<(), Refusal> {
         let unread = |error: io::Error| Refusal::Stranger(format!("it did not greet: {error}"));
         let bytes = prepared(&stream)
-            .and_then(|()| receive_bytes(&stream, GREETING_SECONDS))
+            .and_then(|()| receive_bytes(&stream, GREETING_SECONDS, MOST))
             .map_err(unread)?;
         let checked = Greeting::read(&bytes).and_then(|greeting| {
             greeting.check(self.identity, self.config.index, self.run).map(|()| greeting)

@@ -1,11 +1,17 @@
 //! From the folds to the outside: what is committed is emitted, then acknowledged; snapshots are
 //! written in between.
 
+use std::sync::atomic::Ordering;
+
 use eddyline_connect::crash_point;
+use eddyline_connect::log::with_sources;
+use eddyline_schemas::snapshot::{LogPosition, PartitionPosition};
+use eddyline_schemas::time::TimestampMs;
+use eddyline_schemas::topic::TopicPartition;
 
 use super::rules::{Breach, Rules};
-use super::snapshots::SnapshotPoint;
-use super::{Driver, FOLDS_MS, Pace, Step};
+use super::snapshots::{Fed, SnapshotPoint};
+use super::{Driver, FOLDS_MS, Pace, Phase, Step};
 use crate::committer::Committed;
 use crate::error::EngineError;
 use crate::folder::CommittedState;
@@ -79,27 +85,66 @@ impl<R: Rules> Driver<R> {
     }
 
     /// Whether a snapshot is due as of the last epoch fed.
-    pub(super) fn is_snapshot_due(&self) -> bool {
-        let every = self.ports.snapshots.interval();
-        every > 0 && self.fed.0 >= self.snapshot.0 + every
+    pub(super) fn is_snapshot_due(&mut self) -> bool {
+        let written = self.ports.snapshots.written();
+        self.shared.snapshot_epoch.store(written.0, Ordering::Release);
+        self.ports.snapshots.is_due(self.fed())
     }
 
-    /// I5: only once all deltas are acknowledged.
+    fn fed(&self) -> Fed {
+        Fed { epoch: self.fed, records: self.fed_records }
+    }
+
+    /// I5: only once all deltas are acknowledged. No proposal is on its way, so the fold of the
+    /// bindings ends with the last epoch fed.
     pub(super) fn write_snapshot(&mut self) -> Result<Step, EngineError> {
         let is_early = self.rules.breaks(Breach::SnapshotBeforeAcknowledgement);
         if !self.is_settled() && !is_early {
             return self.wait_for_folds(FOLDS_MS);
         }
         crash_point!("snapshot");
-        let point = SnapshotPoint {
-            epoch: self.fed,
-            fold: &self.bindings.fold,
-            bindings_next: self.bindings.next(),
-            folder: &self.folder,
-        };
+        let point = SnapshotPoint { position: self.position(), folder: &self.folder };
         self.ports.snapshots.write(&point).map_err(EngineError::Snapshot)?;
-        self.snapshot = self.fed;
         crash_point!("snapshotted");
         Ok(Step::Did)
+    }
+
+    /// Where the log is to be read on after the last epoch fed.
+    fn position(&self) -> LogPosition {
+        let fold = &self.bindings.fold;
+        let partition = |at: &TopicPartition| {
+            let waiting = self.waiting.get(at);
+            let clock = match self.rules.breaks(Breach::SnapshotClockOfLastRead) {
+                true => self.bound.clock(*at),
+                // What was read and is not bound yet will be judged again.
+                false => waiting.map_or(TimestampMs(i64::MIN), |waiting| waiting.clock),
+            };
+            let topic_id = self.ports.log.topic_id(at.topic);
+            let clock = (clock.0 > i64::MIN).then_some(clock);
+            (*at, PartitionPosition { topic_id, clock })
+        };
+        LogPosition {
+            partitions: fold.bound().keys().map(partition).collect(),
+            skipped: self.bound.skipped().clone(),
+            next_binding: self.bindings.next(),
+            fold: fold.clone(),
+        }
+    }
+
+    /// The driver ends; all that was fed is acknowledged. A last snapshot saves the next one from
+    /// folding again.
+    pub(super) fn write_last_snapshot(&mut self) {
+        let fed = self.fed();
+        let snapshots = &mut self.ports.snapshots;
+        // Before it is live, the fold of the bindings may be ahead of what was fed.
+        let is_possible = matches!(self.phase, Phase::Live) && self.proposal.is_none();
+        if !is_possible || !snapshots.is_due_at_end(fed) {
+            return;
+        }
+        let written = self.write_snapshot().map_err(|error| with_sources(&error));
+        let ended = self.ports.snapshots.finish().map_err(|error| with_sources(&*error));
+        if let Err(error) = written.and(ended) {
+            tracing::error!(error, "the next start folds again what came after the last snapshot");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use eddyline_connect::crash_point;
-use eddyline_schemas::binding::{BindingRecord, Fence, Term};
+use eddyline_schemas::binding::{Accepted, BindingRecord, Fence, Term};
 use eddyline_schemas::codec::encode_binding;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::time::TimestampMs;
@@ -13,7 +13,7 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use super::rules::{Breach, Rules};
 use super::{Driver, Phase, Step};
-use crate::bindings::{BINDINGS, skips};
+use crate::bindings::BINDINGS;
 use crate::error::EngineError;
 use crate::sequencer::Waiting;
 
@@ -30,8 +30,13 @@ impl<R: Rules> Driver<R> {
         let Phase::Scan(reader) = &mut self.phase else { return Ok(Step::Did) };
         let before = reader.next();
         let accepted = reader.read()?;
-        skips(&accepted).for_each(|(partition, offset)| self.bound.skip(partition, offset));
         let after = reader.next();
+        for one in &accepted {
+            if let Accepted::Control(control) = one {
+                self.bound.control(control)?;
+            }
+        }
+        let Phase::Scan(reader) = &mut self.phase else { return Ok(Step::Did) };
         if after > before {
             self.backoff.succeeded();
         } else if reader.is_at_end()? {
@@ -155,10 +160,6 @@ impl<R: Rules> Driver<R> {
         let emitted = self.ports.outputs.newest(lineage).map_err(EngineError::Emit)?;
         if emitted > bound {
             return Err(EngineError::Ahead { what: "a receiver of deltas", at: emitted, bound });
-        }
-        let written = self.ports.snapshots.newest(lineage).map_err(EngineError::Snapshot)?;
-        if written > bound {
-            return Err(EngineError::Ahead { what: "a snapshot", at: written, bound });
         }
         self.enter_partitions()?;
         self.phase = Phase::Live;

@@ -18,6 +18,8 @@ pub(crate) enum Breach {
     ResumeAtLatest,
     /// Writes a snapshot before its epoch is acknowledged.
     SnapshotBeforeAcknowledgement,
+    /// Takes the clocks of what was read into a snapshot, not of what was bound.
+    SnapshotClockOfLastRead,
 }
 
 /// What a driver does at the places where bugs can be planted. All defaults are sound, and cost

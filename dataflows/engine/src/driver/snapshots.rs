@@ -1,34 +1,46 @@
-//! Where snapshots go: a port of the driver. The driver decides when one is valid (I5).
+//! Where snapshots go: a port of the driver. The driver decides when one is valid (I5), the port
+//! when one is worth it.
 
 use eddyline_connect::log::BoxError;
-use eddyline_schemas::binding::BindingFold;
-use eddyline_schemas::lineage::{Epoch, Lineage};
-use eddyline_schemas::record::Offset;
+use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::snapshot::LogPosition;
 
 use crate::folder::Folder;
 
 /// Everything as of the end of an epoch, with nothing in flight and every delta acknowledged.
 pub struct SnapshotPoint<'a> {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The fold of the bindings: its last epoch is this one.
-    pub fold: &'a BindingFold,
-    /// Where to read the bindings topic next.
-    pub bindings_next: Offset,
+    /// Where the log is read on; its fold ends with the epoch.
+    pub position: LogPosition,
     /// The state.
     pub folder: &'a Folder,
 }
 
+/// How far a driver has fed its folds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fed {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Records bound up to it.
+    pub records: u64,
+}
+
 /// Writes snapshots. See the module doc.
 pub trait Snapshots: Send {
-    /// Epochs between two snapshots; 0 writes none.
-    fn interval(&self) -> u64;
+    /// Whether a snapshot as of `fed` is due and can be taken on. Asked often.
+    fn is_due(&mut self, fed: Fed) -> bool;
 
-    /// The epoch of the newest valid snapshot of `lineage`: it must not be ahead of what is bound.
-    fn newest(&mut self, lineage: Lineage) -> Result<Epoch, BoxError>;
-
-    /// Writes one, its manifest last. An error is tried again.
+    /// Copies the state, which folding waits for, and writes it, maybe later. An error is tried
+    /// again.
     fn write(&mut self, point: &SnapshotPoint<'_>) -> Result<(), BoxError>;
+
+    /// The epoch of the newest one that is durable, of those that this port knows of.
+    fn written(&self) -> Epoch;
+
+    /// The driver ends at `fed`: whether a last one is worth it. Waits for one that is on its way.
+    fn is_due_at_end(&mut self, fed: Fed) -> bool;
+
+    /// Waits until what was given is durable, or has failed.
+    fn finish(&mut self) -> Result<(), BoxError>;
 }
 
 /// Writes none: the log is folded from its start.
@@ -36,15 +48,23 @@ pub trait Snapshots: Send {
 pub struct NoSnapshots;
 
 impl Snapshots for NoSnapshots {
-    fn interval(&self) -> u64 {
-        0
-    }
-
-    fn newest(&mut self, _: Lineage) -> Result<Epoch, BoxError> {
-        Ok(Epoch(0))
+    fn is_due(&mut self, _: Fed) -> bool {
+        false
     }
 
     fn write(&mut self, _: &SnapshotPoint<'_>) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn written(&self) -> Epoch {
+        Epoch(0)
+    }
+
+    fn is_due_at_end(&mut self, _: Fed) -> bool {
+        false
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 }

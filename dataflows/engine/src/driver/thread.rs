@@ -41,6 +41,7 @@ impl<R: Rules> Driver<R> {
             }
         }
         self.settle()?;
+        self.write_last_snapshot();
         Ok(self.digest())
     }
 

@@ -25,6 +25,8 @@ pub enum Plant {
     ResumeAtLatest,
     /// A snapshot is written before its epoch's deltas are acknowledged.
     SnapshotBeforeAcknowledgement,
+    /// A snapshot holds the clocks of what was read, not of what was bound.
+    SnapshotClockOfLastRead,
     /// Epochs are cut anew when they are folded again.
     RecutOnReplay,
     /// Late records are not counted.
@@ -49,13 +51,14 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EmitBeforeBind,
         Self::TrustReply,
         Self::NoFence,
         Self::RecutAfterLostReply,
         Self::ResumeAtLatest,
         Self::SnapshotBeforeAcknowledgement,
+        Self::SnapshotClockOfLastRead,
         Self::RecutOnReplay,
         Self::DropLate,
         Self::NowInCore,
@@ -78,6 +81,7 @@ impl Plant {
             Self::RecutAfterLostReply => "recut-after-lost-reply",
             Self::ResumeAtLatest => "resume-at-latest",
             Self::SnapshotBeforeAcknowledgement => "snapshot-before-acknowledgement",
+            Self::SnapshotClockOfLastRead => "snapshot-clock-of-last-read",
             Self::RecutOnReplay => "recut-on-replay",
             Self::DropLate => "drop-late",
             Self::NowInCore => "now-in-core",
@@ -117,6 +121,7 @@ impl Rules for Planted {
             Some(Plant::RecutAfterLostReply) => Breach::RecutAfterLostReply,
             Some(Plant::ResumeAtLatest) => Breach::ResumeAtLatest,
             Some(Plant::SnapshotBeforeAcknowledgement) => Breach::SnapshotBeforeAcknowledgement,
+            Some(Plant::SnapshotClockOfLastRead) => Breach::SnapshotClockOfLastRead,
             Some(_) | None => return false,
         };
         planted == breach

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use eddyline_connect::log::BoxError;
 use eddyline_connect::sim::{Fault, Injector, Operation};
+use eddyline_model::config::CoreConfig;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use parking_lot::Mutex;
 
 use super::receiver::{DeltaRecord, Receiver, records_of};
 use crate::committer::Committed;
-use crate::driver::snapshots::{SnapshotPoint, Snapshots};
+use crate::driver::snapshots::{Fed, SnapshotPoint, Snapshots};
 use crate::outputs::{EmitError, Outputs};
+use crate::snapshot::{Export, LogPosition, Restored};
 
 /// What a process has sent and the receiver has not acknowledged: lost with the process, but for a
 /// prefix of it.
@@ -124,62 +126,100 @@ impl Outputs for SimOutputs {
     }
 }
 
-/// A process's snapshots: none is read back, since state is not written out yet; what is checked
-/// is when one is written (I5).
+/// Snapshots that outlive processes, the newest last.
+#[derive(Debug, Default)]
+pub(super) struct SimStore(Vec<(Export, LogPosition)>);
+
+/// Snapshots that are kept: more than one is used, so that older ones are tried too.
+const KEPT: usize = 3;
+
+impl SimStore {
+    /// The epoch of the newest.
+    fn newest(&self) -> Epoch {
+        self.0.last().map_or(Epoch(0), |(export, _)| export.epoch())
+    }
+
+    /// One of those that are kept, counted from the newest.
+    pub(super) fn restore(&self, core: &CoreConfig, age: usize) -> Option<Restored> {
+        let (export, position) = self.0.iter().rev().nth(age)?;
+        let restored = Restored::from_export(core, export, position.clone());
+        Some(restored.expect("what was exported can be read"))
+    }
+
+    fn add(&mut self, export: Export, position: LogPosition) {
+        // A zombie may be late with an old one.
+        if export.epoch() > self.newest() {
+            self.0.push((export, position));
+        }
+        let old = self.0.len().saturating_sub(KEPT);
+        self.0.drain(..old);
+    }
+}
+
+/// A process's snapshots: what is checked is when one is written (I5), and that whoever goes on
+/// from it comes to the same state.
 pub(super) struct SimSnapshots {
+    /// Epochs between two.
     pub(super) interval: u64,
-    pub(super) newest: Arc<Mutex<Epoch>>,
+    pub(super) written: Epoch,
+    pub(super) store: Arc<Mutex<SimStore>>,
     pub(super) receiver: Arc<Mutex<Receiver>>,
     pub(super) faults: Arc<Injector>,
     pub(super) broken: Arc<Mutex<Vec<String>>>,
 }
 
 impl Snapshots for SimSnapshots {
-    fn interval(&self) -> u64 {
-        self.interval
-    }
-
-    fn newest(&mut self, _: Lineage) -> Result<Epoch, BoxError> {
-        Ok(*self.newest.lock())
+    fn is_due(&mut self, fed: Fed) -> bool {
+        fed.epoch.0 >= self.written.0 + self.interval
     }
 
     fn write(&mut self, point: &SnapshotPoint<'_>) -> Result<(), BoxError> {
-        let is_written = match self.faults.decide(Operation::Write) {
-            Fault::None | Fault::Stale | Fault::Duplicate | Fault::Tear => true,
-            Fault::CrashAfter | Fault::TearAndCrash => {
-                self.faults.kill();
-                true
-            }
+        match self.faults.decide(Operation::Write) {
+            Fault::None | Fault::Stale | Fault::Duplicate => {}
+            Fault::CrashAfter => self.faults.kill(),
             Fault::LoseReply => {
-                self.check(point);
+                self.keep(point);
                 return Err("the reply was lost".into());
             }
-            Fault::CrashBefore => {
+            Fault::CrashBefore | Fault::TearAndCrash => {
                 self.faults.kill();
-                false
+                return Err("simulated".into());
             }
-            Fault::Vanish | Fault::Delay | Fault::Unavailable => false,
-        };
-        if !is_written {
-            return Err("simulated".into());
+            // The manifest comes last: what is torn is not there.
+            Fault::Vanish | Fault::Delay | Fault::Unavailable | Fault::Tear => {
+                return Err("simulated".into());
+            }
         }
-        self.check(point);
+        self.keep(point);
+        Ok(())
+    }
+
+    fn written(&self) -> Epoch {
+        self.written
+    }
+
+    fn is_due_at_end(&mut self, _: Fed) -> bool {
+        false
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
         Ok(())
     }
 }
 
 impl SimSnapshots {
-    fn check(&self, point: &SnapshotPoint<'_>) {
+    fn keep(&mut self, point: &SnapshotPoint<'_>) {
+        let export = point.folder.export();
         let mut broken = self.broken.lock();
-        let (at, whole) = (point.epoch, self.receiver.lock().whole);
+        let (at, whole) = (export.epoch(), self.receiver.lock().whole);
         if whole < at {
             broken.push(format!("a snapshot of epoch {at} while deltas end at epoch {whole}"));
         }
-        if point.fold.epoch() != at {
-            let bound = point.fold.epoch();
+        let bound = point.position.fold.epoch();
+        if bound != at {
             broken.push(format!("a snapshot of epoch {at} with the fold of epoch {bound}"));
         }
-        let mut newest = self.newest.lock();
-        *newest = at.max(*newest);
+        self.written = at;
+        self.store.lock().add(export, point.position.clone());
     }
 }

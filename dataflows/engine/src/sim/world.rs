@@ -17,12 +17,13 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 use parking_lot::Mutex;
 
 use super::plant::{Plant, Planted};
-use super::ports::{SimOutputs, SimSnapshots};
+use super::ports::{SimOutputs, SimSnapshots, SimStore};
 use super::receiver::{Consumer, Receiver};
 use super::stream::{BEGIN_MS, Planned, batches};
 use crate::driver::{Driver, Pace, Ports, Step};
 use crate::engine::{EngineConfig, EpochLimits, Shared};
 use crate::error::EngineError;
+use crate::snapshot::Restored;
 
 /// Turns after healing within which everything must have come to rest (I12).
 const TURNS_TO_HEAL: u64 = 50_000;
@@ -44,7 +45,7 @@ pub(super) struct World {
     pub(super) disk: Arc<SimDisk>,
     pub(super) receiver: Arc<Mutex<Receiver>>,
     pub(super) consumer: Consumer,
-    newest_snapshot: Arc<Mutex<Epoch>>,
+    snapshots: Arc<Mutex<SimStore>>,
     /// What must never happen and did.
     pub(super) broken: Arc<Mutex<Vec<String>>>,
     pub(super) planned: Vec<Planned>,
@@ -61,6 +62,8 @@ pub(super) struct World {
     power_losses_left: u64,
     pub(super) zombies_made: u64,
     pub(super) processes_made: u64,
+    /// Of these, started from a snapshot.
+    pub(super) restored: u64,
 }
 
 impl World {
@@ -85,7 +88,7 @@ impl World {
             disk,
             receiver: Arc::new(Mutex::new(Receiver::new(plant))),
             consumer: Consumer::new(plant),
-            newest_snapshot: Arc::default(),
+            snapshots: Arc::default(),
             broken: Arc::default(),
             planned: to_send.iter().flatten().cloned().collect(),
             to_send,
@@ -99,6 +102,7 @@ impl World {
             power_losses_left: dice.below(3),
             zombies_made: 0,
             processes_made: 0,
+            restored: 0,
             budget,
             dice,
         }
@@ -265,9 +269,11 @@ impl World {
             faults: Arc::clone(&faults),
             unacknowledged: Arc::default(),
         };
+        let from = self.snapshot()?;
         let snapshots = SimSnapshots {
             interval: self.snapshot_interval,
-            newest: Arc::clone(&self.newest_snapshot),
+            written: from.as_ref().map_or(Epoch(0), Restored::epoch),
+            store: Arc::clone(&self.snapshots),
             receiver: Arc::clone(&self.receiver),
             faults: Arc::clone(&faults),
             broken: Arc::clone(&self.broken),
@@ -288,9 +294,24 @@ impl World {
         writer[..8].copy_from_slice(&self.dice.draw().to_le_bytes());
         let identity = (WriterId(writer), Pace::Lockstep(self.pace), rules);
         let shared = Arc::new(Shared::new(&self.config));
-        let driver = Driver::new(self.config.clone(), ports, shared, identity)
+        self.restored += u64::from(from.is_some());
+        let driver = Driver::new(self.config.clone(), ports, shared, from, identity)
             .map_err(|error| format!("a driver did not start: {error}"))?;
         Ok(Process { driver, faults, outputs })
+    }
+
+    /// What a new process goes on from: the newest snapshot mostly, else an older one or none.
+    fn snapshot(&mut self) -> Result<Option<Restored>, String> {
+        let age = [0, 0, 0, 0, 0, 1, 2, usize::MAX][self.dice.below(8) as usize];
+        let restored = self.snapshots.lock().restore(&self.config.core, age);
+        let Some(restored) = restored else { return Ok(None) };
+        let log: Arc<dyn EventLog> =
+            Arc::new(SimLog::new(Arc::clone(&self.disk), Arc::new(Injector::harmless())));
+        match restored.fits(&log) {
+            Ok(true) => Ok(Some(restored)),
+            Ok(false) => Err("a snapshot is refused that no control speaks against".to_owned()),
+            Err(error) => Err(format!("a snapshot cannot be used: {}", with_sources(&error))),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! hashing and checking happen when it is written.
 
 use eddyline_model::config::CoreConfig;
+use eddyline_model::gate::GateState;
 use eddyline_schemas::delta::PipelineCounts;
 use eddyline_schemas::id::SHARDS;
 use eddyline_schemas::lineage::{Epoch, Lineage};
@@ -25,19 +26,15 @@ pub struct Export {
 }
 
 impl Export {
-    pub(crate) fn of(core: &CoreConfig, committer: &Committer, tables: &Tables) -> Self {
-        let export = |size: &mut usize, shard| {
-            // Shards are of about one size: the last one says how much room the next will need.
-            let mut section = Vec::with_capacity(*size + *size / 8);
-            tables.export_shard(shard, &mut section);
-            *size = section.len();
-            Ok::<_, std::convert::Infallible>(section)
-        };
-        let Ok(sections) = parallel::each(SHARDS, export);
-        let gate = tables.gate.read();
+    pub(crate) fn new(
+        core: &CoreConfig,
+        committer: Committer,
+        sections: Vec<Vec<u8>>,
+        gate: &GateState,
+    ) -> Self {
         let (gains, examples) = gate.parts();
         Self {
-            committer: committer.clone(),
+            committer,
             core_config: core.hash(),
             gate: SnapshotGate { gains: gains.to_vec(), examples: examples.to_vec() },
             sections,
@@ -73,4 +70,17 @@ impl Export {
     pub fn bytes(&self) -> u64 {
         self.sections.iter().map(|section| section.len() as u64).sum()
     }
+}
+
+/// The section of each shard of a process that holds them all; nothing may be in flight.
+pub(crate) fn sections_of(tables: &Tables) -> Vec<Vec<u8>> {
+    let export = |size: &mut usize, shard| {
+        // Shards are of about one size: the last one says how much room the next will need.
+        let mut section = Vec::with_capacity(*size + *size / 8);
+        tables.export_shard(shard, &mut section);
+        *size = section.len();
+        Ok::<_, std::convert::Infallible>(section)
+    };
+    let Ok(sections) = parallel::each(SHARDS, export);
+    sections
 }

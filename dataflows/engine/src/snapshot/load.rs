@@ -85,8 +85,11 @@ impl Loader<'_> {
     }
 
     /// All state that a manifest names.
-    pub(super) fn load(&self, name: &ObjectName) -> Result<Restored, LoadError> {
-        let manifest = self.manifest(name)?;
+    pub(super) fn load(
+        &self,
+        name: &ObjectName,
+        manifest: SnapshotManifest,
+    ) -> Result<Restored, LoadError> {
         let tables = Tables::new(self.core);
         let parts = &manifest.parts;
         parallel::each(parts.len(), |names: &mut BTreeSet<Arc<str>>, at| {

@@ -92,7 +92,7 @@ impl Restored {
 }
 
 /// The gate of a snapshot; `None` when it does not fit the configuration.
-pub(super) fn gate_from(core: &CoreConfig, gate: &SnapshotGate) -> Option<GateState> {
+pub(crate) fn gate_from(core: &CoreConfig, gate: &SnapshotGate) -> Option<GateState> {
     let examples: [f64; BUCKETS] = gate.examples.as_slice().try_into().ok()?;
     GateState::from_parts(&core.gate, gate.gains.clone(), examples)
 }

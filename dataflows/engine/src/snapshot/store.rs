@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use eddyline_connect::crash_point;
 use eddyline_connect::objects::{ObjectName, ObjectStore};
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::codec::{encode_manifest, encode_part_header};
@@ -76,10 +77,12 @@ impl SnapshotStore {
         let mut manifest = export.manifest(position, state_digest);
         let (parts, written) = self.write_parts(&names, &export)?;
         drop(export);
+        crash_point!("parts-written");
         manifest.parts = parts;
         let bytes = encode_manifest(&manifest);
         let name = names.manifest(manifest.epoch, &bytes);
         self.objects.put_if_absent(&name, Bytes::from(bytes))?;
+        crash_point!("manifest-written");
         self.check_presence(&names, &manifest.parts)?;
         let written_bytes = written.iter().map(|at| manifest.parts[*at].size).sum();
         let parts = (manifest.parts.len(), manifest.parts.len() - written.len());
@@ -166,15 +169,29 @@ impl SnapshotStore {
 
     /// The newest snapshot of `lineage` that is valid; `None` when there is none at all.
     pub fn newest_valid(&self, lineage: Lineage) -> Result<Option<Restored>, SnapshotError> {
+        self.newest_where(lineage, |_| Ok(true))
+    }
+
+    /// As [`Self::newest_valid`], of those that `suits` says yes to.
+    pub(super) fn newest_where<E: From<SnapshotError>>(
+        &self,
+        lineage: Lineage,
+        mut suits: impl FnMut(&SnapshotManifest) -> Result<bool, E>,
+    ) -> Result<Option<Restored>, E> {
         let names = Names::new(lineage);
         let loader = self.loader(&names, lineage);
         let mut newest = None;
-        let mut manifests = self.objects.list(&names.manifests)?;
+        let mut manifests = self.objects.list(&names.manifests).map_err(SnapshotError::from)?;
         manifests.reverse();
         for info in &manifests {
-            match loader.load(&info.name) {
+            let loaded = match loader.manifest(&info.name) {
+                Ok(manifest) if !suits(&manifest)? => continue,
+                Ok(manifest) => loader.load(&info.name, manifest),
+                Err(error) => Err(error),
+            };
+            match loaded {
                 Ok(restored) => return Ok(Some(restored)),
-                Err(LoadError::Objects(error)) => return Err(error.into()),
+                Err(LoadError::Objects(error)) => return Err(SnapshotError::from(error).into()),
                 Err(LoadError::Invalid(error)) => {
                     tracing::error!(
                         manifest = %info.name,
@@ -188,7 +205,7 @@ impl SnapshotStore {
         let (tried, folder) = (manifests.len(), names.folder);
         match newest {
             None => Ok(None),
-            Some(newest) => Err(SnapshotError::NoneValid { lineage, tried, folder, newest }),
+            Some(newest) => Err(SnapshotError::NoneValid { lineage, tried, folder, newest }.into()),
         }
     }
 

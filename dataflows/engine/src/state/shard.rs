@@ -60,6 +60,19 @@ impl Tables {
         self.preferences[shard].lock().export(out);
     }
 
+    /// Puts the items of a shard in place, which somebody else owns.
+    pub(crate) fn set_items(&self, shard: usize, state: ShardState) {
+        *self.items[shard].write() = state.items;
+    }
+
+    /// Forgets all of a shard but its items: somebody else owns it.
+    pub(crate) fn clear_owned(&self, shard: usize) {
+        *self.dedupe[shard].lock() = DedupeShard::default();
+        *self.item_registry[shard].lock() = Registry::default();
+        *self.users[shard].write() = UserShard::default();
+        *self.preferences[shard].lock() = PreferenceShard::default();
+    }
+
     /// Puts a shard in place, before any epoch.
     pub(crate) fn set_shard(&self, shard: usize, state: ShardState) {
         *self.dedupe[shard].lock() = state.dedupe;

@@ -53,6 +53,8 @@ struct Report {
     records: u64,
     epochs: u64,
     processes: u64,
+    /// Of these, started from a snapshot.
+    restored: u64,
     crashes: u64,
     zombies: u64,
     other_faults: u64,
@@ -141,6 +143,7 @@ fn add(report: &mut Report, seed: u64, schedule: Schedule) {
     report.records += schedule.records;
     report.epochs += schedule.epochs;
     report.processes += schedule.processes;
+    report.restored += schedule.restored;
     report.crashes += schedule.crashes;
     report.zombies += schedule.zombies;
     report.other_faults += schedule.faults;

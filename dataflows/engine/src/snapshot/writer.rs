@@ -1,0 +1,173 @@
+//! Writes a driver's snapshots on a thread of its own: folding waits for the copy alone.
+//!
+//! One at a time. A state that takes long to write is written less often: between two snapshots
+//! there is nine times as long as the last one took. A failure is logged and tells of itself; the
+//! next try is a new snapshot, a while later.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use eddyline_connect::clock::{Clock, SteadyClock};
+use eddyline_connect::log::{BoxError, with_sources};
+use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::time::TimestampMs;
+use parking_lot::{Condvar, Mutex};
+
+use super::{Export, LogPosition, Restored, SnapshotError, SnapshotStore, Written};
+use crate::driver::snapshots::{Fed, SnapshotPoint, Snapshots};
+
+/// Rest after one snapshot, in times of what it took.
+const REST: i64 = 9;
+
+/// Rest after a failure, in milliseconds.
+const REST_AFTER_FAILURE: i64 = 10_000;
+
+/// See the module doc.
+pub struct SnapshotWriter {
+    every_events: u64,
+    to: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    state: Arc<State>,
+    clock: Arc<SteadyClock>,
+}
+
+struct Job {
+    export: Export,
+    position: LogPosition,
+    began: TimestampMs,
+}
+
+#[derive(Default)]
+struct State {
+    known: Mutex<Known>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Known {
+    written: Option<Fed>,
+    is_busy: bool,
+    rests_until: Option<TimestampMs>,
+    failure: Option<String>,
+}
+
+impl SnapshotWriter {
+    /// Writes to `store` when `every_events` records were bound since the last snapshot, which was
+    /// `newest`; never, when they are 0.
+    pub fn start(
+        store: SnapshotStore,
+        every_events: u64,
+        newest: Option<&Restored>,
+    ) -> std::io::Result<Self> {
+        let state = Arc::new(State::default());
+        state.known.lock().written = newest
+            .map(|restored| Fed { epoch: restored.epoch(), records: restored.counts().accepted });
+        let (to, jobs) = channel();
+        let clock = Arc::new(SteadyClock::default());
+        let (told, time) = (Arc::clone(&state), Arc::clone(&clock));
+        let thread = std::thread::Builder::new()
+            .name("eddyline-snapshot".into())
+            .spawn(move || write_all(&store, &jobs, (&told, &*time)))?;
+        Ok(Self { every_events, to: Some(to), thread: Some(thread), state, clock })
+    }
+}
+
+fn write_all(store: &SnapshotStore, jobs: &Receiver<Job>, (state, clock): (&State, &dyn Clock)) {
+    for Job { export, position, began } in jobs {
+        let counts = export.counts();
+        let written = write(store, export, position);
+        let now = clock.now();
+        let took_ms = now.since(began);
+        let mut known = state.known.lock();
+        known.is_busy = false;
+        match written {
+            Ok(Written { epoch, bytes, written_bytes, .. }) => {
+                tracing::info!(epoch = epoch.0, bytes, written_bytes, took_ms, "snapshot written");
+                known.written = Some(Fed { epoch, records: counts.accepted });
+                known.failure = None;
+                known.rests_until = Some(now.plus_ms(took_ms * REST));
+            }
+            Err(error) => {
+                let error = with_sources(&error);
+                tracing::error!(error, "no snapshot was written");
+                known.failure = Some(error);
+                known.rests_until = Some(now.plus_ms(REST_AFTER_FAILURE));
+            }
+        }
+        drop(known);
+        state.changed.notify_all();
+    }
+}
+
+fn write(
+    store: &SnapshotStore,
+    export: Export,
+    position: LogPosition,
+) -> Result<Written, SnapshotError> {
+    let lineage = export.lineage();
+    let written = store.write(export, position)?;
+    match store.collect_garbage(lineage) {
+        Ok(deleted) => tracing::debug!(deleted, "objects of older snapshots"),
+        // They are in nobody's way, and the next snapshot tries again.
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "older snapshots are still there"
+        ),
+    }
+    Ok(written)
+}
+
+impl State {
+    fn wait(&self) -> parking_lot::MutexGuard<'_, Known> {
+        let mut known = self.known.lock();
+        self.changed.wait_while(&mut known, |known| known.is_busy);
+        known
+    }
+}
+
+impl Snapshots for SnapshotWriter {
+    fn is_due(&mut self, fed: Fed) -> bool {
+        if self.every_events == 0 {
+            return false;
+        }
+        let known = self.state.known.lock();
+        let before = known.written.map_or(0, |written| written.records);
+        fed.records >= before.saturating_add(self.every_events)
+            && !known.is_busy
+            && known.rests_until.is_none_or(|until| until <= self.clock.now())
+    }
+
+    fn write(&mut self, point: &SnapshotPoint<'_>) -> Result<(), BoxError> {
+        self.state.known.lock().is_busy = true;
+        let began = self.clock.now();
+        let job = Job { export: point.folder.export(), position: point.position.clone(), began };
+        let to = self.to.as_ref().expect("only drop takes it");
+        to.send(job).map_err(|_| "the thread that writes snapshots is gone".into())
+    }
+
+    fn written(&self) -> Epoch {
+        self.state.known.lock().written.map_or(Epoch(0), |written| written.epoch)
+    }
+
+    fn is_due_at_end(&mut self, fed: Fed) -> bool {
+        let known = self.state.wait();
+        self.every_events > 0 && known.written.map_or(Epoch(0), |written| written.epoch) < fed.epoch
+    }
+
+    fn finish(&mut self) -> Result<(), BoxError> {
+        match self.state.wait().failure.clone() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        self.to = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}

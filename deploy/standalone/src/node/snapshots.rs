@@ -1,0 +1,73 @@
+//! The snapshots of `snapshots.url`: what a process starts from, and who writes the next one.
+
+use std::sync::Arc;
+
+use eddyline_connect::log::EventLog;
+use eddyline_connect::objects::{Access, ObjectError, open_objects};
+use eddyline_dataflows::snapshot::{
+    Restored, SnapshotError, SnapshotStore, SnapshotWriter, newest_on_log,
+};
+use eddyline_dataflows::{EngineError, NoSnapshots, Snapshots};
+use eddyline_schemas::lineage::Lineage;
+
+use crate::config::Config;
+use crate::exit::{Exit, OrStop, Outcome};
+
+/// The store that `snapshots.url` names; `None` where state is kept nowhere.
+pub(super) fn open_snapshots(config: &Config, access: Access) -> Outcome<Option<SnapshotStore>> {
+    let Some(url) = &config.snapshots.url else { return Ok(None) };
+    let opened = open_objects(url, access);
+    let exit = opened.as_ref().err().map_or(Exit::Io, exit_of_objects);
+    let objects = opened.or_stop(exit, || "cannot use the snapshots of snapshots.url".into())?;
+    Ok(Some(SnapshotStore::new(objects, &config.core)))
+}
+
+fn exit_of_objects(error: &ObjectError) -> Exit {
+    match error {
+        ObjectError::Url { .. } | ObjectError::Name(_) | ObjectError::Refused { .. } => {
+            Exit::Config
+        }
+        ObjectError::Unavailable { .. } => Exit::Unavailable,
+        ObjectError::Conflict { .. } | ObjectError::Stopped { .. } => Exit::Io,
+    }
+}
+
+/// The newest snapshot of the configured lineage that `log` can go on from.
+pub(super) fn newest(
+    config: &Config,
+    store: &SnapshotStore,
+    log: &Arc<dyn EventLog>,
+) -> Outcome<Option<Restored>> {
+    let found = newest_on_log(store, log, Lineage::root(config.core.hash()));
+    let exit = match found.as_ref().err() {
+        Some(EngineError::InvalidSnapshot(error)) => match &**error {
+            SnapshotError::Objects(error) => exit_of_objects(error),
+            _ => Exit::Failure,
+        },
+        Some(_) | None => Exit::Failure,
+    };
+    found.or_stop(exit, || "cannot go on from a snapshot".into())
+}
+
+/// What a dataflow starts from, and the port that it writes snapshots to.
+pub(super) struct Kept {
+    /// `None` folds the log from its start.
+    pub(super) from: Option<Restored>,
+    pub(super) writer: Box<dyn Snapshots>,
+}
+
+impl Kept {
+    /// As `config` says. Nothing is read or written where it names no place.
+    pub(super) fn open(config: &Config, log: &Arc<dyn EventLog>) -> Outcome<Self> {
+        let Some(store) = open_snapshots(config, Access::Write)? else {
+            return Ok(Self { from: None, writer: Box::new(NoSnapshots) });
+        };
+        let from = newest(config, &store, log)?;
+        if let Some(from) = &from {
+            tracing::info!(epoch = from.epoch().0, "goes on from a snapshot");
+        }
+        let writer = SnapshotWriter::start(store, config.snapshots.every_events, from.as_ref())
+            .or_stop(Exit::Io, || "starting a thread".into())?;
+        Ok(Self { from, writer: Box::new(writer) })
+    }
+}
