@@ -18,6 +18,7 @@
 
 mod backoff;
 mod emission;
+mod lag;
 mod live;
 mod recovery;
 pub(crate) mod rules;
@@ -49,6 +50,7 @@ use crate::graph::Folds;
 use crate::outputs::Outputs;
 use crate::sequencer::Waiting;
 use backoff::Backoff;
+use lag::Lag;
 use live::Proposal;
 use recovery::Claim;
 use rules::{Breach, Rules};
@@ -161,6 +163,7 @@ pub(crate) struct Driver<R> {
     /// Emitted, not yet acknowledged.
     emitted: VecDeque<CommittedState>,
     snapshot: Epoch,
+    lag: Lag,
 }
 
 impl<R: Rules> Driver<R> {
@@ -202,6 +205,7 @@ impl<R: Rules> Driver<R> {
             unemitted: None,
             emitted: VecDeque::new(),
             snapshot: Epoch(0),
+            lag: Lag::default(),
             ports,
         })
     }

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use eddyline_dataflows::bound::EpochInput;
 use eddyline_dataflows::{
-    Arrival, ClusterConfig, EngineError, Folder, Patience, Refold, Workers, follow, refold_on,
+    Arrival, ClusterConfig, EngineConfig, EngineError, EpochLimits, Folder, Patience, Refold,
+    Workers, follow, refold_on, start,
 };
 use eddyline_model::config::CoreConfig;
 
@@ -82,6 +83,7 @@ fn a_process() {
     match part.as_str() {
         "golden" => fold_golden(&core, cluster),
         "for ever" => fold_for_ever(&core, cluster),
+        "engine" => run_engine(&core, cluster),
         "follow" => or_exit(follow(&core, &cluster)),
         "follow another shop" => {
             cluster.deployment = "another shop".into();
@@ -107,6 +109,14 @@ fn fold_golden(core: &CoreConfig, cluster: ClusterConfig) {
     let how = Refold { workers: 1, until: None, arrival: Arrival::Shuffled(3) };
     let workers = Workers::Cluster(cluster);
     let digest = or_exit(refold_on(core, golden_log(), (workers, how), Box::new(drop)));
+    println!("\nresult {} {} {}", digest.epoch.0, digest.state_digest, digest.delta_digest);
+}
+
+fn run_engine(core: &CoreConfig, cluster: ClusterConfig) {
+    let workers = Workers::Cluster(cluster);
+    let config = EngineConfig { core: core.clone(), workers, epoch: EpochLimits::default() };
+    let engine = or_exit(start(config, golden_log(), Box::new(drop)));
+    let digest = or_exit(engine.shutdown());
     println!("\nresult {} {} {}", digest.epoch.0, digest.state_digest, digest.delta_digest);
 }
 
@@ -200,6 +210,19 @@ fn several_processes_give_the_golden_digests() {
             assert!(output.status.success(), "a follower ends with process 0: {said}");
         }
     }
+}
+
+#[test]
+fn an_engine_that_is_shut_down_ends_the_other_process_well() {
+    let (epoch, state, delta) = golden_last();
+    let cast = Cast::new(2, 1);
+    let follower = cast.process(1, "follow");
+    let mut lead = cast.process(0, "engine");
+    assert_eq!(result(&mut lead), format!("{epoch} {state} {delta}"));
+    assert!(ended(lead).status.success());
+    let output = ended(follower);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "a follower ends with the engine: {said}");
 }
 
 /// Two processes that fold for ever.
