@@ -36,6 +36,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
+use crate::roles::workers;
 use crate::server_file;
 use dataflow::Dataflow;
 use mirror::{Mirroring, open_store};
@@ -88,6 +89,7 @@ impl Node {
     /// Opens the log, starts the dataflow on it and serving behind the dataflow. What was bound
     /// before is folded again while the node already takes events.
     pub(crate) fn open(config: Config) -> Outcome<Self> {
+        check_alone(&config)?;
         let log = open_event_log(&config)?;
         forget_digest(&config.data_dir)?;
         let (lineage, store) = (Lineage::root(config.core.hash()), open_store(&config)?);
@@ -197,10 +199,20 @@ fn http_config(config: &Config) -> HttpConfig {
     }
 }
 
+/// A node has everything in it: it leads no other process.
+fn check_alone(config: &Config) -> Outcome {
+    if config.dataflow.processes.is_none() {
+        return Ok(());
+    }
+    let message = "dataflow.processes: `eddyline up` is one process with everything in it";
+    let remedy = "unset the key, or run `eddyline dataflow` and `eddyline serve`";
+    Err(Stop::new(Exit::Config, message).remedy(remedy))
+}
+
 fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
         core: config.core.clone(),
-        workers: config.dataflow.workers.into(),
+        workers: workers(config),
         epoch: config.dataflow.epoch,
     }
 }

@@ -42,7 +42,9 @@ impl<R: Rules> Driver<R> {
         }
         self.settle()?;
         self.write_last_snapshot();
-        Ok(self.digest())
+        self.tell_last_progress();
+        // Nothing went wrong, so other processes end well too.
+        Ok(self.folder.end())
     }
 
     /// Sleeps until there is news of the log, or of the folds while they work.

@@ -24,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use super::engine_config;
 use super::mirror::{Mirroring, open_store};
 use crate::config::Config;
-use crate::exit::{Exit, OrStop, Outcome};
+use crate::exit::{Exit, OrStop, Outcome, of_start};
 
 /// Rest between two attempts at one epoch.
 const RETRY: Duration = Duration::from_millis(100);
@@ -61,8 +61,7 @@ impl Publishing {
             .map(Arc::new);
         let shared = Arc::new(Shared::default());
         let sink = sink(publisher, Arc::clone(&shared), mirroring.clone());
-        let engine = start(engine_config(config), log, Box::new(sink))
-            .or_stop(Exit::Failure, || "cannot start the dataflow".into())?;
+        let engine = start(engine_config(config), log, Box::new(sink)).map_err(of_start)?;
         Ok(Self { engine: RwLock::new(Some(engine)), mirroring, shared })
     }
 
