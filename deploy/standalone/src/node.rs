@@ -8,11 +8,12 @@
 //! the outside in, so that nothing that was acknowledged is lost. While it runs, `digest.json` is
 //! absent; a clean close leaves it with the digest of the last epoch.
 
-mod bound;
 mod dataflow;
+mod emission;
 mod mirror;
 mod publishing;
 mod replica;
+mod running;
 #[cfg(test)]
 mod tests;
 
