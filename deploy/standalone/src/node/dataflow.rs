@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use eddyline_connect::log::EventLog;
-use eddyline_dataflows::{
-    Committed, EngineConfig, EngineError, EngineStatus, StateDigest, start,
-};
+use eddyline_dataflows::{Committed, EngineConfig, EngineError, EngineStatus, StateDigest, start};
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
