@@ -8,11 +8,13 @@
 //! the outside in, so that nothing that was acknowledged is lost. While it runs, `digest.json` is
 //! absent; a clean close leaves it with the digest of the last epoch.
 
-mod bound;
 mod dataflow;
+mod emission;
 mod mirror;
 mod publishing;
 mod replica;
+mod running;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +42,7 @@ use crate::roles::workers;
 use crate::server_file;
 use dataflow::Dataflow;
 use mirror::{Mirroring, open_store};
+use snapshots::{Kept, restore};
 
 pub(crate) use publishing::Publishing;
 pub(crate) use replica::Replica;
@@ -98,11 +101,16 @@ impl Node {
         let mirroring = mirroring.transpose()?.map(Arc::new);
         let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
         let state = Arc::new(state);
+        let kept = Kept::open(&config, &log)?;
+        if let Some(from) = &kept.from {
+            restore(&state, &config, from)?;
+            mirroring.iter().for_each(|mirroring| mirroring.seed(&config, from));
+        }
         let dataflow = Dataflow::start(
             engine_config(&config),
             Arc::clone(&log),
             (Arc::clone(&state), mirroring),
-            config.ready_lag_records,
+            (kept, config.ready_lag_records),
         )?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;

@@ -107,12 +107,9 @@ pub(crate) fn run_dataflow(args: &DataflowArgs, config: &ConfigArgs) -> Outcome 
         drop(dataflow.close());
         return Err(Stop::new(Exit::Failure, format!("the dataflow stopped: {failure}")));
     }
-    let digest = dataflow.close().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
+    let digest = dataflow.close().or_stop(Exit::Failure, || "not all is published".into())?;
     tracing::info!(epoch = digest.epoch.0, state_digest = %digest.state_digest, "closed");
-    match dataflow.failure() {
-        Some(failure) => Err(Stop::new(Exit::Failure, format!("not all is published: {failure}"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 async fn until_failed(dataflow: &Publishing) {

@@ -54,15 +54,21 @@ impl Watch {
         self.ask_ends(partitions)
     }
 
-    /// Asks for everything; topics that were just made are not known to all brokers at once.
-    pub(super) fn ask_all(&self) -> Result<(), KafkaError> {
+    /// Asks for everything. Topics that were just made are not known to all brokers, nor to all
+    /// clients, at once; a partition that stays unknown is named.
+    pub(super) fn ask_all(&self) -> Result<(), (Option<TopicPartition>, KafkaError)> {
         let deadline = Instant::now() + self.connection.address.options.open_timeout;
-        loop {
-            match self.ask(&self.state.all()) {
-                Err(_) if Instant::now() < deadline => std::thread::sleep(SERVE),
-                done => return done,
+        let all = self.state.all();
+        while let Err(error) = self.ask(&all) {
+            if Instant::now() >= deadline {
+                let unknown = all.into_iter().find(|partition| self.ask(&[*partition]).is_err());
+                return Err((unknown, error));
             }
+            self.connection.learn_topics(&self.connection.probe, ANSWER);
+            self.connection.learn_topics(&self.consumer, ANSWER);
+            std::thread::sleep(SERVE);
         }
+        Ok(())
     }
 
     /// The edges of `partition` as they are now, whatever was known.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use eddyline_connect::clock::SystemClock;
 use eddyline_connect::deltas::{DeltaReader, Position};
 use eddyline_connect::log::{EventLog, ReadError};
+use eddyline_dataflows::{BoundFollower, BoundPositions};
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
@@ -30,7 +31,6 @@ use eddyline_serving::state::reindex::Reindexer;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
-use super::bound::{BindingsReader, BoundPositions};
 use super::http_config;
 use super::mirror::{open_store, reader_metrics};
 use crate::config::Config;
@@ -76,7 +76,7 @@ impl Replica {
         let lineage = Lineage::root(config.core.hash());
         let reader = DeltaReader::open(Arc::clone(&log), lineage, Position::default())
             .or_stop(Exit::Failure, || "cannot follow the deltas".into())?;
-        let mut bindings = BindingsReader::new(Arc::clone(&log));
+        let mut bindings = BoundFollower::new(Arc::clone(&log));
         bindings.read_on().or_stop(Exit::Failure, || "reading the bindings".into())?;
         let bound = bindings.positions();
         let following = Arc::new(Following {
@@ -158,7 +158,7 @@ impl Replica {
 /// What the following thread owns.
 struct Follower {
     reader: DeltaReader,
-    bindings: BindingsReader,
+    bindings: BoundFollower,
     /// Read, and waiting for its binding to be read.
     held: Option<EpochDeltas>,
 }
