@@ -13,6 +13,8 @@ pub mod clock;
 pub mod conformance;
 pub mod embedded;
 pub mod features;
+#[cfg(feature = "fluvio")]
+pub mod fluvio;
 pub mod kafka;
 pub mod layout;
 pub mod log;
