@@ -141,7 +141,7 @@ mod tests {
         let checksum = &hex[8..24];
         let body = "0201000000000000".to_owned() + "0100" + "0100000068" + "0100000078" + "76";
         assert_eq!(hex, format!("45444c31{checksum}{body}"));
-        assert_eq!(checksum, "0000000000000000");
+        assert_eq!(checksum, "b797468605256bfa");
     }
 
     #[test]
