@@ -10,7 +10,8 @@
 //! An append returns when the partition's leader and its in-sync followers have written the records
 //! to their files. **Fluvio never calls fsync**: with one replica, a power cut of its machine loses
 //! what the operating system had not written yet, and a crash of the process alone does not. An SPU
-//! that comes back with less than was acknowledged stops the log. Offsets have no gap, and reads
+//! that comes back with less than was acknowledged stops the log; one that only hides its newest
+//! records, as it does after a crash, is read behind the end that it admits to. Offsets have no gap, and reads
 //! refuse one. Records of an append become visible one by one, not as a whole. The append time is
 //! the clock of the process that appends, for Fluvio takes the producer's word for it: it may step
 //! back where another process appended before. See [`Guarantees`]. When an append fails, some of it

@@ -8,7 +8,7 @@
 //! A connection that failed or did not answer in time is dropped and made anew at the next
 //! question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use fluvio::dataplane::link::ErrorCode;
 use fluvio::metadata::partition::PartitionSpec;
 use fluvio::metadata::spu::SpuSpec;
 use fluvio::metadata::topic::TopicSpec;
-use fluvio::{FluvioAdmin, FluvioClusterConfig};
+use fluvio::{FluvioAdmin, FluvioClusterConfig, Isolation};
 use fluvio_future::future::timeout;
 use fluvio_future::task::run_block_on;
 use fluvio_socket::{ClientConfig, MultiplexerSocket, SocketError, VersionedSerialSocket};
@@ -57,6 +57,8 @@ pub(super) enum Trouble {
 struct Routes {
     leaders: BTreeMap<TopicPartition, Spu>,
     places: BTreeMap<Spu, String>,
+    /// Partitions with one replica.
+    sole: BTreeSet<TopicPartition>,
 }
 
 /// A topic as the controller describes it.
@@ -135,6 +137,9 @@ impl Client {
             let (Some(at), Ok(partition)) = (at, number.parse()) else { continue };
             let partition = TopicPartition { topic: TOPICS[at], partition };
             routes.leaders.insert(partition, found.spec.leader);
+            if found.spec.replicas.len() == 1 {
+                routes.sole.insert(partition);
+            }
             online[at] += u32::from(found.status.is_online());
         }
         *self.routes.lock() = routes;
@@ -150,6 +155,17 @@ impl Client {
     /// Who leads `partition`, as far as is known.
     pub(super) fn leader(&self, partition: TopicPartition) -> Option<Spu> {
         self.routes.lock().leaders.get(&partition).copied()
+    }
+
+    /// What of `partition` counts. All that the one replica has is committed, even what it hides:
+    /// an SPU that was killed may come back with an end before its newest records, which it moves
+    /// only at the next append.
+    pub(super) fn isolation(&self, partition: TopicPartition) -> Isolation {
+        if self.routes.lock().sole.contains(&partition) {
+            Isolation::ReadUncommitted
+        } else {
+            Isolation::ReadCommitted
+        }
     }
 
     /// Asks `spu` within `limit`.

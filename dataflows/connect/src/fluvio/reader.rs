@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use eddyline_schemas::record::{Offset, Record};
 use eddyline_schemas::topic::TopicPartition;
-use fluvio::Isolation;
 use fluvio::dataplane::link::ErrorCode;
 use fluvio::dataplane::record::{Batch, RecordSet};
 use fluvio_spu_schema::fetch::{
@@ -24,7 +23,7 @@ use super::watch::Watch;
 use crate::log::{BoxError, ReadBatch, ReadError, ReadLimit, check_offset, payload_bytes};
 
 /// Bytes of a usual fetch: more than a batch of ours.
-const FETCH_BYTES: usize = 2 << 20;
+pub(super) const FETCH_BYTES: usize = 2 << 20;
 /// Most bytes of a fetch: more than the longest record.
 const MOST_FETCH_BYTES: usize = 64 << 20;
 /// Pause before a question is repeated.
@@ -125,8 +124,11 @@ impl Readers {
     ) -> Result<Found, BoxError> {
         let leader = self.client.leader(partition).ok_or("it has no leader")?;
         let name = self.client.name(partition.topic);
-        let answer =
-            self.client.ask(leader, request(&name, partition, from, most), left(deadline))?;
+        let answer = self.client.ask(
+            leader,
+            request(&self.client, partition, from, most),
+            left(deadline),
+        )?;
         let found = answer.find_partition(&name, partition.partition);
         let found = found.ok_or("the SPU left it out")?;
         match found.error_code {
@@ -144,8 +146,9 @@ impl Readers {
 
 type Found = FetchablePartitionResponse<RecordSet>;
 
-fn request(
-    name: &str,
+/// Asks for the records of `partition` from `from` on.
+pub(super) fn request(
+    client: &Client,
     partition: TopicPartition,
     from: Offset,
     most: usize,
@@ -157,11 +160,12 @@ fn request(
         max_bytes,
         ..Default::default()
     };
-    let mut topic = FetchableTopic { name: name.to_owned(), ..Default::default() };
+    let name = client.name(partition.topic);
+    let mut topic = FetchableTopic { name, ..Default::default() };
     topic.fetch_partitions.push(part);
     DefaultFetchRequest {
         max_bytes,
-        isolation_level: Isolation::ReadCommitted,
+        isolation_level: client.isolation(partition),
         topics: vec![topic],
         ..Default::default()
     }

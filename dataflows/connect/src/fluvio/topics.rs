@@ -103,13 +103,17 @@ fn create(
     deadline: Instant,
 ) -> Result<(), OpenError> {
     let (name, spec) = (client.name(topic), spec(client, layout, topic));
-    let made = client
-        .administer(left(deadline), async |admin| admin.create(name.clone(), false, spec).await);
-    let Err(error) = made else { return Ok(()) };
-    // Another process may have been faster; what it made is checked like any other.
-    match client.describe() {
-        Ok(found) if found[index(topic)].is_some() => Ok(()),
-        _ => Err(failed(client, format!("create the topic {name}"), error)),
+    loop {
+        let made = client.administer(left(deadline), async |admin| {
+            admin.create(name.clone(), false, spec.clone()).await
+        });
+        let Err(error) = made else { return Ok(()) };
+        // Another process may have been faster; what it made is checked like any other.
+        match client.describe() {
+            Ok(found) if found[index(topic)].is_some() => return Ok(()),
+            _ if Instant::now() < deadline => std::thread::sleep(STEP),
+            _ => return Err(failed(client, format!("create the topic {name}"), error)),
+        }
     }
 }
 

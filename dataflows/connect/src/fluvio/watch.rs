@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::{Topic, TopicPartition};
+use fluvio::Isolation;
 use fluvio::dataplane::link::ErrorCode;
 use fluvio_spu_schema::server::fetch_offset::{
     FetchOffsetPartition, FetchOffsetTopic, FetchOffsetsRequest,
@@ -21,7 +22,7 @@ use fluvio_spu_schema::server::fetch_offset::{
 
 use super::client::{Client, Description, Spu, Trouble};
 use super::state::State;
-use super::topics;
+use super::{reader, topics};
 use crate::layout::{MAX_PARTITIONS, TOPICS};
 use crate::log::BoxError;
 
@@ -57,11 +58,42 @@ impl Watch {
     pub(super) fn ask_patiently(&self) -> Result<(), BoxError> {
         let deadline = Instant::now() + self.client.address.options.open_timeout;
         loop {
-            match self.ask_all() {
-                Ok(_) => return Ok(()),
+            let asked = self.ask_all().and_then(|_| {
+                self.state.layout().all().try_for_each(|partition| {
+                    let admitted = self.state.slot(partition)?;
+                    let end = self.real_end(partition, admitted.end().max(admitted.start()))?;
+                    self.state.reach(partition, end);
+                    Ok(())
+                })
+            });
+            match asked {
+                Ok(()) => return Ok(()),
                 Err(error) if Instant::now() >= deadline => return Err(error),
                 Err(_) => std::thread::sleep(EDGES),
             }
+        }
+    }
+
+    /// Where `partition` ends that admits to `end`: see [`Client::isolation`].
+    fn real_end(&self, partition: TopicPartition, mut end: Offset) -> Result<Offset, BoxError> {
+        if self.client.isolation(partition) == Isolation::ReadCommitted {
+            return Ok(end);
+        }
+        let name = self.client.name(partition.topic);
+        loop {
+            let leader = self.client.leader(partition).ok_or("it has no leader")?;
+            let request = reader::request(&self.client, partition, end, reader::FETCH_BYTES);
+            let answer = self.client.ask(leader, request, ANSWER)?;
+            let found = answer.find_partition(&name, partition.partition);
+            let found = found.ok_or("the SPU left it out")?;
+            if found.error_code == ErrorCode::NotLeaderForPartition {
+                return Err(Trouble::Refused(found.error_code).into());
+            }
+            let last = found.records.last_offset().map_or(0, |last| last.unsigned_abs());
+            if found.error_code != ErrorCode::None || last <= end {
+                return Ok(end);
+            }
+            end = last;
         }
     }
 
@@ -94,7 +126,7 @@ impl Watch {
                 let (start, end) = (offset(found.start_offset), offset(found.last_stable_offset));
                 self.state.trim(partition, start);
                 self.state.reach(partition, end);
-                if end < known {
+                if end < known && self.real_end(partition, end)? < known {
                     shrunk.push(Shrunk { partition, known, end });
                 }
             }
