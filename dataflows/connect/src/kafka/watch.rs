@@ -162,7 +162,12 @@ impl Watch {
             return;
         }
         let (count, now) = (self.state.partitions(topic), found.partitions);
-        let most = if topic == Topic::Bindings { 1 } else { MAX_PARTITIONS };
+        let most = match topic {
+            Topic::Bindings => 1,
+            // Its readers look for a row where the count says that it is.
+            Topic::Deltas => count,
+            Topic::UserEvents | Topic::Feedback | Topic::ItemEvents => MAX_PARTITIONS,
+        };
         if now < count || now > most {
             self.state.stop(format!(
                 "the topic of {topic} had {count} partitions and has {now}: \
