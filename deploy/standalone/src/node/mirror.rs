@@ -143,6 +143,12 @@ impl Mirroring {
         self.mirror.seed(restored.epoch(), restored.users(&config.core).collect());
     }
 
+    /// Whether the store has acknowledged every epoch up to `epoch`.
+    pub(super) fn has(&self, epoch: Epoch) -> bool {
+        let at = self.mirror.report();
+        at.is_whole && at.stored >= epoch
+    }
+
     /// Ends when the store has all that was committed, or cannot take it now.
     pub(super) fn close(&self) {
         if !self.mirror.close(FLUSH) {
