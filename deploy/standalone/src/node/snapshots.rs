@@ -20,7 +20,12 @@ pub(super) fn open_snapshots(config: &Config, access: Access) -> Outcome<Option<
     let Some(url) = &config.snapshots.url else { return Ok(None) };
     let opened = open_objects(url, access);
     let exit = opened.as_ref().err().map_or(Exit::Io, exit_of_objects);
-    let objects = opened.or_stop(exit, || "cannot use the snapshots of snapshots.url".into())?;
+    let is_away = matches!(exit, Exit::Unavailable);
+    let stopped = opened.or_stop(exit, || "cannot use the snapshots of snapshots.url".into());
+    let objects = stopped.map_err(|stop| match is_away {
+        true => stop.remedy("start the object store, or correct snapshots.url"),
+        false => stop,
+    })?;
     Ok(Some(SnapshotStore::new(objects, &config.core)))
 }
 
