@@ -1,6 +1,7 @@
 //! The snapshots of `snapshots.url`: what a process starts from, and who writes the next one.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use eddyline_connect::log::EventLog;
 use eddyline_connect::objects::{Access, ObjectError, open_objects};
@@ -12,6 +13,7 @@ use eddyline_schemas::lineage::Lineage;
 use eddyline_serving::state::ServingState;
 use eddyline_serving::state::restore::SnapshotHead;
 
+use super::bound::{LOOK_AGAIN, PATIENCE};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
@@ -39,13 +41,22 @@ fn exit_of_objects(error: &ObjectError) -> Exit {
     }
 }
 
-/// The newest snapshot of the configured lineage that `log` can go on from.
+/// The newest snapshot of the configured lineage that `log` can go on from. The bindings of another
+/// dataflow may show a moment later than its snapshot.
 pub(super) fn newest(
     config: &Config,
     store: &SnapshotStore,
     log: &Arc<dyn EventLog>,
 ) -> Outcome<Option<Restored>> {
-    let found = newest_on_log(store, log, Lineage::root(config.core.hash()));
+    let (lineage, started) = (Lineage::root(config.core.hash()), Instant::now());
+    let found = loop {
+        let found = newest_on_log(store, log, lineage);
+        let is_ahead = matches!(found, Err(EngineError::Ahead { .. }));
+        if !is_ahead || started.elapsed() >= PATIENCE {
+            break found;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    };
     let exit = match found.as_ref().err() {
         Some(EngineError::InvalidSnapshot(error)) => match &**error {
             SnapshotError::Objects(error) => exit_of_objects(error),
