@@ -35,8 +35,9 @@ use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
 use crate::node::Node;
 use crate::source::wall_clock;
 
-/// Bytes of state that an event of this stream makes, roughly: how many are drawn.
-const BYTES_PER_EVENT: u64 = 760;
+/// Bytes of state that an event and an item of this stream make, roughly: how many are drawn.
+const BYTES_PER_EVENT: u64 = 430;
+const BYTES_PER_ITEM: u64 = 1_200;
 /// Users by event: most are seen once or twice, as in a shop.
 const EVENTS_PER_USER: f64 = 1.5;
 
@@ -87,7 +88,8 @@ struct Recovery {
 /// Runs it.
 pub(crate) fn run(args: &RecoveryArgs, config: &ConfigArgs) -> Outcome {
     let (config, folder) = args.common.config(config)?;
-    let events = args.events.unwrap_or(args.state_bytes / BYTES_PER_EVENT).max(1);
+    let of_events = args.state_bytes.saturating_sub(args.items as u64 * BYTES_PER_ITEM);
+    let events = args.events.unwrap_or(of_events / BYTES_PER_EVENT).max(1);
     let users = ((events as f64 / EVENTS_PER_USER) as usize).max(1);
     let shape = StreamShape {
         users,
