@@ -3,6 +3,7 @@
 
 mod support {
     pub(crate) mod accepted;
+    pub(crate) mod contents;
     pub(crate) mod pinned_log;
     pub(crate) mod running;
     pub(crate) mod shop;
@@ -22,7 +23,7 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use support::accepted::accepted_bindings;
 use support::pinned_log::{PinnedLog, Stored};
-use support::running::{refolded, started, wait_drained};
+use support::running::{bind_all, refolded, started, wait_drained};
 use support::shop::Shop;
 
 /// A log of which one topic shows only its first partitions so far.
@@ -141,6 +142,7 @@ fn partitions_that_come_later_are_read_without_a_restart() {
         assert_eq!(again, digest, "{workers} workers");
     }
     // A restart goes on behind them.
+    assert_eq!(bind_all(&core(), &log, 64), digest);
     let engine = started(&core(), &log, 64, Box::new(|_| {}));
     records(&mut shop, 100, 4).iter().for_each(|stored| pinned.store(stored));
     wait_drained(&engine);
