@@ -93,8 +93,7 @@ impl Node {
         let log = open_event_log(&config)?;
         forget_digest(&config.data_dir)?;
         let (lineage, store) = (Lineage::root(config.core.hash()), open_store(&config)?);
-        let mirroring =
-            store.clone().map(|store| Mirroring::start(store, lineage, &log));
+        let mirroring = store.clone().map(|store| Mirroring::start(store, lineage, &log));
         let mirroring = mirroring.transpose()?.map(Arc::new);
         let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
         let state = Arc::new(state);

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use eddyline_connect::deltas::DeltaPublisher;
 use eddyline_connect::log::EventLog;
-use eddyline_dataflows::{
-    EngineError, EngineOutputs, NoSnapshots, StateDigest, start_with,
-};
+use eddyline_dataflows::{EngineError, EngineOutputs, NoSnapshots, StateDigest, start_with};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
@@ -57,6 +55,13 @@ impl Publishing {
     pub(crate) fn close(&self) -> Result<StateDigest, EngineError> {
         self.closing.begin();
         self.engine.shutdown()
+    }
+}
+
+#[cfg(test)]
+impl Publishing {
+    pub(super) fn status(&self) -> eddyline_dataflows::EngineStatus {
+        self.engine.status().expect("it is not closed")
     }
 }
 
