@@ -123,9 +123,9 @@ fn rows_of_a_snapshot_are_what_the_deltas_left_behind() {
         let rows = || (restored.deltas(&core).collect(), restored.users(&core).collect());
         check(&restored, rows(), &epochs[..at]);
         let mut drained = again().expect("can be read");
-        let deltas: Vec<Delta> = drained.drain_deltas(&core).collect();
+        let (deltas, users) = drained.drain(&core);
         let rows: (Vec<Delta>, Vec<UserRow>) = rows();
-        assert!(deltas == rows.0 && drained.drain_users(&core).eq(rows.1), "drained at {at}");
+        assert!(deltas.eq(rows.0) && users.eq(rows.1), "drained at {at}");
         // What is told after a move, and kept for the next snapshot, is the same too.
         let (_, rest) = fold_rest(&core, 2, restored, &inputs);
         assert!(rest == epochs[at..], "epochs after {at}");
