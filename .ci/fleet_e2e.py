@@ -1,18 +1,20 @@
-"""A fleet on Apache Kafka: one dataflow, two replicas, killed at random while a client sends.
+"""A fleet on Apache Kafka: one dataflow and two replicas, killed at random while clients send, and
+cut off from Kafka and Redis.
 
     python3 .ci/fleet_e2e.py --binary PATH --movietweetings DIR --scratch DIR --cache DIR
-        [--results FILE] [--kills N] [--rows N] [--seed S]
+        [--results FILE] [--kills N] [--rows N] [--seed S] [--features] [--outage SECONDS]
 
-What must hold afterwards: every acknowledged row is folded, each once; both replicas are at the
+What must hold afterwards: every acknowledged event is folded, each once; both replicas are at the
 same epoch and give the same answers; a dataflow that was stopped, replaced and woken up again
 leaves without changing anything; the state that was closed is the one folded again from the log.
-The broker is our own, on loopback, in --scratch; see kafka.py.
+With --features a Redis is beside the fleet, and holds what memory holds. An outage stops nobody who
+asks. `--kills 200 --features` is the long campaign.
+The servers are our own, on loopback, in --scratch; see kafka.py, redis.py and proxy.py.
 """
 
 import argparse
 import random
 import re
-import shutil
 import signal
 import socket
 import sys
@@ -20,17 +22,23 @@ import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from harness import SHUTDOWN_SECONDS, Checks, Program, Server, conserved, run_stages, wait_until
+from fleet_load import Asking, Flood, Load
+from harness import SHUTDOWN_SECONDS, Checks, Program, Server, conserved, run_stages, sample
+from harness import wait_until
 from kafka import Broker
+from proxy import Proxy
+from redis import Redis
 
 USERS = 30
+# A machine that others use too may start a process slowly.
+START_SECONDS = 180
+SETTLE_SECONDS = 300
+# Of the moment, not of the document.
+PASSING = ("epoch", "staleness_ms")
 
 
 class Dataflow(Server):
     """The role `dataflow`: it has probes only, on a port that is chosen for it."""
-
-    def __init__(self, program, data, options):
-        super().__init__(program, data, verb="dataflow", options=options)
 
     def start(self, port=0, environment=()):
         with socket.create_server(("127.0.0.1", port)) as free:
@@ -47,70 +55,222 @@ class Dataflow(Server):
 
 
 class Fleet:
-    def __init__(self, checks, program, broker, args):
-        self.checks = checks
-        self.program = program
+    def __init__(self, checks, program, args):
+        self.checks, self.program, self.args = checks, program, args
         self.random = random.Random(args.seed)
-        self.kills = args.kills
-        inputs = args.scratch.resolve() / "movietweetings"
-        self.rows = sample(args.movietweetings, inputs, args.rows)
-        self.files = ("ingest", "--dataset", "movietweetings", "--path", inputs)
-        self.options = ("--set", f"log.url=kafka://{broker.address}/fleet?open_timeout_ms=45000")
-        self.dataflow = Dataflow(program, "dataflow", self.options)
+        self.kafka = Proxy(("127.0.0.1", 0))
+        self.broker = Broker(args.scratch / "broker", args.cache, advertised=self.kafka.port)
+        options = [f"log.url=kafka://127.0.0.1:{self.kafka.port}/fleet?open_timeout_ms=90000"]
+        self.redis = self.features = None
+        if args.features:
+            self.redis = Redis(args.scratch.resolve() / "redis")
+            self.features = Proxy(("127.0.0.1", self.redis.port))
+            options.append(f"features.url=redis://127.0.0.1:{self.features.port}")
+        self.options = tuple(word for option in options for word in ("--set", option))
+        self.dataflow = Dataflow(program, "dataflow", "dataflow", self.options)
         self.replicas = [Server(program, name, "serve", self.options) for name in ("one", "two")]
+        self.deposed = []
+        for server in self.processes():
+            server.patience = START_SECONDS
+        self.load = Load(self.replicas, args.seed)
+        # Rows of files that were sent, and events that were posted one by one.
+        self.rows, self.posted = set(), 0
+
+    def open(self):
+        self.broker.start()
+        self.kafka.target = ("127.0.0.1", self.broker.known()["plain"])
+        if self.redis:
+            self.redis.start()
+        return self
+
+    def close(self):
+        for server in (*self.processes(), *self.deposed):
+            server.stop_hard()
+        self.broker.stop()
+        if self.redis:
+            self.redis.kill()
 
     def processes(self):
         return [self.dataflow, *self.replicas]
 
+    # -- what is sent
+
+    def send_file(self):
+        """A client that sends rows of the stream to the first replica, whatever happens to it. It
+        must come first: these events are old, and late behind those of today."""
+        folder = self.args.scratch.resolve() / "movietweetings"
+        self.rows = sample(self.args.movietweetings, folder, self.args.rows)
+        return self.program.start("ingest", "--dataset", "movietweetings", "--path", folder,
+                                  "--server", self.replicas[0].url, log="client.log")
+
+    def post(self, event):
+        self.posted += 1
+        return self.replicas[1].post_event({"event_type": "view", **event})
+
+    def sent(self):
+        return len(self.rows) + self.posted + self.load.taken
+
+    # -- what must hold
+
+    def settled(self, when):
+        """Every event is folded once, as both replicas say."""
+        want = self.sent()
+        for replica in self.replicas:
+            def look():
+                now = replica.pipeline()
+                followed = now["serving_epoch"] == now["committed_epoch"] == now["bound_epoch"]
+                return now if now["lag"] == 0 and followed and now["applied"] >= want else None
+
+            try:
+                sums = wait_until(f"{want} events are folded", SETTLE_SECONDS, look)
+            except TimeoutError:
+                sums = replica.pipeline()
+            is_right = sums["applied"] == want and conserved(sums)
+            self.checks.that(f"{when}, {replica.data.name}: {want} events are folded, each once",
+                             is_right, f"{sums} {self.explain()}" if not is_right else "")
+        self.same_documents(when)
+
+    def explain(self):
+        """What everybody says of itself."""
+        told = []
+        for server in self.processes():
+            try:
+                told.append(f"{server.data.name}: {server.get('/readyz')}")
+            except OSError as error:
+                told.append(f"{server.data.name}: {error}")
+        return "; ".join(told)
+
+    def same_documents(self, when):
+        if not self.redis:
+            return
+        users = [str(user) for user in range(1, USERS + 1)] + self.load.some_users(USERS)
+        for replica in self.replicas:
+            different = [user for user in users if not self.is_same(replica, user)]
+            self.checks.equal(f"{when}, {replica.data.name}: documents in Redis that differ from "
+                              "memory", different, [])
+
+    def is_same(self, replica, user):
+        """A read that took too long says so, and one may come before the write: asked again."""
+        for _ in range(100):
+            stored, held = (document(replica, user, **query) for query in ({"source": "store"}, {}))
+            if stored == held and "fallback" not in stored:
+                return True
+            time.sleep(0.1)
+        return False
+
+    # -- stages
+
     def killed(self):
-        """SIGKILL to one process after another, each started again, while a client sends."""
+        """SIGKILL to one process after another, each started again, while clients send."""
         self.dataflow.start()
-        wait_until("the dataflow lives", 60, self.dataflow.is_ready)
         for replica in self.replicas:
             replica.start()
+        wait_until("the dataflow lives", START_SECONDS, self.dataflow.is_ready)
         # The door that the client uses may be killed too: it comes back on the same port.
-        client = self.program.start(*self.files, "--server", self.replicas[0].url,
-                                    log="client.log")
-        done = 0
-        while done < self.kills:
-            time.sleep(0.2 + 1.3 * self.random.random())
-            victim = self.random.choice(self.processes())
-            port = victim.port
-            victim.kill()
-            victim.start(port)
-            done += 1
-        self.checks.that(f"{done} processes were killed while the client sent", done > 0)
-        self.checks.equal("exit code of the client, which waited", client.wait(300), 0)
+        client = self.send_file()
+        done, slowest, loading = 0, 0, False
+        try:
+            while done < self.args.kills:
+                if not loading and client.poll() is not None:
+                    self.load.start()
+                    loading = True
+                time.sleep(0.2 + 1.3 * self.random.random())
+                slowest = max(slowest, self.kill_one())
+                done += 1
+            self.checks.that(f"{done} processes were killed while clients sent", True)
+        except (TimeoutError, RuntimeError) as error:
+            self.checks.that(f"a killed process is ready again, after {done} kills", False,
+                             f"{error}; {self.explain()}")
+        self.checks.equal("exit code of the client, which waited", client.wait(600), 0)
+        self.load.end()
+        self.checks.equal("answers to events that were neither 202 nor 503", self.load.refused, [])
+        print(f"   slowest restart of a replica: {slowest:.1f} s", flush=True)
         self.settled("after the kills")
+
+    def kill_one(self):
+        """Seconds until it was ready again; a dataflow is not waited for."""
+        victim = self.random.choice(self.processes())
+        port = victim.port
+        victim.kill()
+        began = time.monotonic()
+        victim.start(port)
+        return time.monotonic() - began
 
     def zombie(self):
         """SIGSTOP, a successor takes over, SIGCONT."""
         stopped = self.dataflow
+        self.deposed.append(stopped)
         stopped.process.send_signal(signal.SIGSTOP)
-        self.dataflow = Dataflow(self.program, "successor", self.options).start()
-        token = self.replicas[1].post_event(
-            {"event_type": "view", "user_id": "zombie", "item_id": "0111161"})
-        self.rows += 1
-        answer = self.replicas[1].get_json("/recommendations", user_id="zombie", after=token,
-                                           max_wait_ms=2000)
-        self.checks.that("the successor folds what comes", answer["model"]["user_epoch"] > 0,
-                         answer["model"])
+        self.dataflow = Dataflow(self.program, "successor", "dataflow", self.options).start()
+        wait_until("the successor lives", START_SECONDS, self.dataflow.is_ready)
+        token = self.post({"user_id": "zombie", "item_id": "0111161"})
+        self.seen("the successor folds what comes", token)
         stopped.process.send_signal(signal.SIGCONT)
         # It learns that it is deposed when it next binds, so there must be something to bind.
-        self.replicas[1].post_event({"event_type": "view", "user_id": "zombie",
-                                     "item_id": "0068646"})
-        self.rows += 1
+        token = self.post({"user_id": "zombie", "item_id": "0068646"})
         code = stopped.process.wait(SHUTDOWN_SECONDS)
         self.checks.that("the woken one leaves with an error", code not in (0, None), code)
         self.checks.that("and says that another one binds", "another process writes bindings" in
                          stopped.tail(), stopped.tail())
+        self.seen("the successor goes on", token)
         self.settled("after the zombie")
 
-    def settled(self, when):
-        for replica in self.replicas:
-            sums = replica.settled(self.rows)
-            self.checks.that(f"{when}, {replica.data.name}: {self.rows} rows are folded, each once",
-                             sums["applied"] == self.rows and conserved(sums), sums)
+    def seen(self, what, token):
+        answer = {}
+
+        def look():
+            nonlocal answer
+            answer = self.replicas[1].get_json("/recommendations", user_id="zombie", after=token,
+                                               max_wait_ms=2000)["model"]
+            return answer["user_epoch"]
+
+        try:
+            wait_until(what, START_SECONDS, look)
+            self.checks.that(what, True)
+        except TimeoutError:
+            self.checks.that(what, False, f"{answer} {self.explain()}")
+
+    def kafka_is_gone(self):
+        """Nobody reaches the broker. Asking goes on, taking in says when to come again."""
+        self.outage("Kafka", self.kafka, Flood(self.replicas[1]))
+        self.settled("after Kafka was gone")
+
+    def redis_is_gone(self):
+        before = self.replicas[0].pipeline()["applied"]
+        self.outage("Redis", self.features, None)
+        self.checks.that("events went on meanwhile",
+                         self.replicas[0].pipeline()["applied"] > before + 100)
+        self.settled("after Redis was gone")
+
+    def outage(self, what, proxy, flood):
+        check, seconds = self.checks, self.args.outage
+        users = [str(user) for user in range(1, USERS + 1)]
+        with Asking(self.replicas, users, from_store=proxy is self.features) as asking:
+            self.load.start()
+            time.sleep(2)
+            proxy.set(down=True)
+            ends = time.monotonic() + seconds
+            if flood:
+                flood.send()
+                time.sleep(1)
+                refused = flood.refused()
+            time.sleep(max(0, ends - time.monotonic()))
+            asking.end()
+            proxy.set()
+            self.load.end()
+        check.that(f"{what} gone for {seconds} s: {asking.answers} answers, none an error",
+                   asking.answers > seconds and not asking.errors, asking.errors[:3])
+        check.that(f"{what} gone: 99 of 100 answers within a second", asking.slow() < 1.0,
+                   asking.slow())
+        if proxy is self.features:
+            check.that("reads of the store say what they are instead", asking.labels >= 1
+                       and not asking.unlabelled, (asking.labels, asking.unlabelled[:2]))
+        check.equal("answers to events that were neither 202 nor 503", self.load.refused, [])
+        if flood:
+            check.that(f"{len(refused)} of {flood.size} events at once are refused at once, with "
+                       "503 and Retry-After", set(refused) == {True}, refused[:3])
+            self.posted += flood.finish()
+        print(f"   slowest of 100 answers: {asking.slow() * 1000:.0f} ms", flush=True)
 
     def answers(self):
         one, two = self.replicas
@@ -125,7 +285,8 @@ class Fleet:
         check.equal(f"users of {USERS} whose answers differ", different, [])
 
     def answer(self, replica, user):
-        answer = replica.get_json("/recommendations", user_id=str(user), num_results=10)
+        answer = replica.get_json("/recommendations", user_id=str(user), num_results=10,
+                                  retrieval="exact")
         return (answer["model"]["epoch"],
                 [(item["item_id"], item["score"]) for item in answer["items"]])
 
@@ -140,15 +301,13 @@ class Fleet:
             check.equal(f"state folded again by {workers} workers", again["state_digest"], closed)
 
 
-def sample(folder, into, rows):
-    """The first rows of the stream and the whole catalogue; how many different rows that is."""
-    into.mkdir(parents=True)
-    shutil.copyfile(folder / "movies.dat", into / "movies.dat")
-    with open(folder / "ratings.dat", encoding="utf-8") as ratings:
-        lines = [next(ratings) for _ in range(rows)]
-    (into / "ratings.dat").write_text("".join(lines), encoding="utf-8")
-    movies = (into / "movies.dat").read_text(encoding="utf-8").splitlines()
-    return len(set(movies)) + len({line.rstrip("\n") for line in lines})
+def document(replica, user, **query):
+    """The features of a user, without what is of the moment."""
+    read = replica.get_json(f"/v1/users/{user}/features", **query)
+    del read["request_id"]
+    for member in PASSING:
+        del read["model"][member]
+    return read
 
 
 def main():
@@ -161,23 +320,29 @@ def main():
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--features", action="store_true", help="with a Redis beside the fleet")
+    parser.add_argument("--outage", type=int, default=0, help="seconds without Kafka, then Redis")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     checks = Checks()
-    broker = Broker(args.scratch / "broker", args.cache).start()
-    fleet = Fleet(checks, Program(args.binary, args.scratch), broker, args)
+    fleet = Fleet(checks, Program(args.binary, args.scratch), args)
     stages = [
         (f"a stream while {args.kills} processes are killed, seed {args.seed}", fleet.killed),
         ("a zombie", fleet.zombie),
+    ]
+    if args.outage:
+        stages.append((f"Kafka is out of reach for {args.outage} s", fleet.kafka_is_gone))
+    if args.outage and args.features:
+        stages.append((f"Redis is out of reach for {args.outage} s", fleet.redis_is_gone))
+    stages += [
         ("two replicas, one answer", fleet.answers),
         ("a clean end, and the same state folded again", fleet.same_state),
     ]
     try:
+        fleet.open()
         return run_stages(checks, stages, args.results)
     finally:
-        for server in fleet.processes():
-            server.stop_hard()
-        broker.stop()
+        fleet.close()
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ not hide those after it; one that raises is a failure of its stage, and the next
 """
 
 import http.client
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -140,6 +142,9 @@ class Answer:
 class Server:
     """`eddyline up` or `demo` on one data folder."""
 
+    #: Seconds that a start may take.
+    patience = STARTUP_SECONDS
+
     def __init__(self, program, data, verb="up", options=()):
         self.program = program
         self.options = options
@@ -163,9 +168,9 @@ class Server:
                 raise RuntimeError(f"the server ended with {self.process.returncode}: {self.tail()}")
             return note.exists()
 
-        wait_until("the server listens", STARTUP_SECONDS, noted)
+        wait_until("the server listens", self.patience, noted)
         self.address = json.loads(note.read_text())["listen"]
-        wait_until("the server is ready", STARTUP_SECONDS, lambda: noted() and self.is_ready())
+        wait_until("the server is ready", self.patience, lambda: noted() and self.is_ready())
         return self
 
     def is_ready(self):
@@ -246,6 +251,18 @@ class Server:
             return now if quiet and followed and now["accepted"] >= accepted else None
 
         return wait_until(f"the dataflow folds {accepted} records", SETTLE_SECONDS, look)
+
+
+def sample(folder, into, rows):
+    """Copies so many rows of MovieTweetings' stream, and the whole catalogue; the set of its rows:
+    one that is there twice is one event."""
+    into.mkdir(parents=True)
+    shutil.copyfile(folder / "movies.dat", into / "movies.dat")
+    with open(folder / "ratings.dat", encoding="utf-8") as ratings:
+        lines = list(itertools.islice(ratings, rows))
+    (into / "ratings.dat").write_text("".join(lines), encoding="utf-8")
+    movies = (into / "movies.dat").read_text(encoding="utf-8").splitlines()
+    return set(movies) | {line.rstrip("\n") for line in lines}
 
 
 def conserved(sums):

@@ -38,7 +38,7 @@ PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised},SASL_PLAINTEXT://127.0.0.1:{sasl}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
@@ -93,8 +93,10 @@ def free_ports(count):
 class Broker:
     """A broker in a folder; the folder remembers ports and process, so verbs may come apart."""
 
-    def __init__(self, folder, cache):
+    def __init__(self, folder, cache, advertised=None):
+        """`advertised` is the port that clients are told, when they come through a proxy."""
         self.folder = Path(folder).resolve()
+        self.advertised = advertised
         self.cache = cache
         self.note = self.folder / "broker.json"
 
@@ -121,7 +123,8 @@ class Broker:
         plain, sasl, controller = free_ports(3)
         config = self.folder / "server.properties"
         config.write_text(PROPERTIES.format(
-            plain=plain, sasl=sasl, controller=controller, data=self.folder / "data",
+            plain=plain, sasl=sasl, controller=controller,
+            advertised=self.advertised or plain, data=self.folder / "data",
             user=USER, password=PASSWORD,
         ), encoding="utf-8")
         with open(self.folder / "format.log", "ab") as log:

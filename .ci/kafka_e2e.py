@@ -7,13 +7,12 @@ The broker is our own, on loopback, in --scratch; see kafka.py.
 """
 
 import argparse
-import shutil
 import signal
 import sys
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from harness import Checks, Program, Server, conserved, run_stages, wait_until
+from harness import Checks, Program, Server, conserved, run_stages, sample, wait_until
 from kafka import Broker
 
 ROWS = 6_000
@@ -21,13 +20,12 @@ KILL_AT = 1_500
 
 
 class OnKafka:
-    def __init__(self, checks, program, broker, inputs):
+    def __init__(self, checks, program, broker, inputs, rows):
         self.checks = checks
         self.program = program
         self.broker = broker
         self.files = ("ingest", "--dataset", "movietweetings", "--path", inputs)
-        files = (inputs / name for name in ("ratings.dat", "movies.dat"))
-        self.rows = sum(len(set(file.read_text(encoding="utf-8").splitlines())) for file in files)
+        self.rows = rows
         self.options = ("--set", f"log.url=kafka://{broker.address}/e2e?open_timeout_ms=5000")
         self.server = Server(program, "data", options=self.options)
 
@@ -76,15 +74,6 @@ class OnKafka:
             self.checks.that(f"the error says {part}", part in stderr, stderr)
 
 
-def sample(folder, into):
-    """The first rows of the stream and the whole catalogue."""
-    into.mkdir(parents=True)
-    shutil.copyfile(folder / "movies.dat", into / "movies.dat")
-    with open(folder / "ratings.dat", encoding="utf-8") as ratings:
-        rows = [next(ratings) for _ in range(ROWS)]
-    (into / "ratings.dat").write_text("".join(rows), encoding="utf-8")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", required=True)
@@ -95,10 +84,10 @@ def main():
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     inputs = args.scratch.resolve() / "movietweetings"
-    sample(args.movietweetings, inputs)
+    rows = len(sample(args.movietweetings, inputs, ROWS))
     checks = Checks()
     broker = Broker(args.scratch / "broker", args.cache).start()
-    run = OnKafka(checks, Program(args.binary, args.scratch), broker, inputs)
+    run = OnKafka(checks, Program(args.binary, args.scratch), broker, inputs, rows)
     stages = [
         ("a stream over Kafka, server and broker killed on the way", run.stream),
         ("a clean end, and the same state folded again from Kafka", run.same_state),

@@ -75,6 +75,36 @@ def wait_for(what, done):
         time.sleep(0.1)
 
 
+class Redis:
+    """A redis-server that keeps nothing over its death."""
+
+    def __init__(self, folder, *options):
+        self.folder, self.options = folder, options
+        [self.port] = free_ports(1)
+        folder.mkdir(parents=True)
+        self.process = None
+
+    def start(self):
+        command = ["redis-server", "--port", str(self.port), "--bind", HOST, "--save", "",
+                   "--appendonly", "no", "--dir", str(self.folder), *self.options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        wait_for("redis-server answers", lambda: ask(self.port, "ping"))
+        return self
+
+    @property
+    def url(self):
+        return f"redis://{HOST}:{self.port}"
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
 def create_cluster(ports):
     nodes = [f"{HOST}:{port}" for port in ports]
     create = ["redis-cli", "--cluster", "create", *nodes]

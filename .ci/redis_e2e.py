@@ -11,7 +11,6 @@ import json
 import random
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 from harness import Checks, Program, Server, conserved, run_stages, wait_until
-from redis import HOST, ask, free_ports
+from redis import HOST, Redis, ask
 
 USERS, ITEMS, SEED = 1_500, 600, 7
 FIRST_EVENTS = 6_000
@@ -30,36 +29,6 @@ OUTAGE_SECONDS = 4
 PATIENCE_SECONDS = 120
 # Of the moment, not of the document.
 PASSING = ("epoch", "staleness_ms")
-
-
-class Redis:
-    """A redis-server that keeps nothing over its death."""
-
-    def __init__(self, folder, *options):
-        self.folder, self.options = folder, options
-        [self.port] = free_ports(1)
-        folder.mkdir(parents=True)
-        self.process = None
-
-    def start(self):
-        command = ["redis-server", "--port", str(self.port), "--bind", HOST, "--save", "",
-                   "--appendonly", "no", "--dir", str(self.folder), *self.options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        wait_until("redis-server answers", PATIENCE_SECONDS, lambda: ask(self.port, "ping"))
-        return self
-
-    @property
-    def url(self):
-        return f"redis://{HOST}:{self.port}"
-
-    def signal(self, number):
-        self.process.send_signal(number)
-
-    def kill(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
 
 class Load:

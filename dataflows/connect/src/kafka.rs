@@ -86,7 +86,16 @@ impl KafkaLog {
             what: what.to_owned(),
             source,
         };
-        watch.ask_all().map_err(|error| failed("say where the log ends", error.into()))?;
+        watch.ask_all().map_err(|(unknown, error)| {
+            let of = unknown.map_or("the log", |partition| connection.name(partition));
+            let waited = connection.address.options.open_timeout.as_millis();
+            let what = format!(
+                "say where {of} ends within {waited} ms: look at its topics with kafka-topics.sh \
+                 --bootstrap-server {} --describe, or raise open_timeout_ms in log.url",
+                connection.address.servers
+            );
+            failed(&what, connection.explain(&error).into())
+        })?;
         let (to, of) = (Arc::clone(&connection), Arc::clone(&state));
         let appender = Appender::new(to, of, topics.max_message_bytes)?;
         let keeper = Keeper::start(Arc::clone(&watch));

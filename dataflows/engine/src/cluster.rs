@@ -153,7 +153,8 @@ impl ClusterConfig {
         self.hosts.len()
     }
 
-    pub(crate) fn check(&self) -> Result<(), ClusterError> {
+    /// Whether this can be a cluster at all; asked again when the processes meet.
+    pub fn check(&self) -> Result<(), ClusterError> {
         let wrong = |text: String| Err(ClusterError::Config(text));
         let processes = self.processes();
         if self.index >= processes {
@@ -166,8 +167,8 @@ impl ClusterConfig {
                 self.workers
             ));
         }
-        if let Some(host) = self.hosts.iter().find(|host| !host.contains(':')) {
-            return wrong(format!("{host} must be host:port"));
+        if let Some(host) = self.hosts.iter().find(|host| !is_address(host)) {
+            return wrong(format!("{host} must be host:port, with a port from 1 to 65535"));
         }
         let mut sorted = self.hosts.clone();
         sorted.sort_unstable();
@@ -176,6 +177,12 @@ impl ClusterConfig {
         }
         Ok(())
     }
+}
+
+fn is_address(host: &str) -> bool {
+    host.rsplit_once(':').is_some_and(|(name, port)| {
+        !name.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
 }
 
 /// What all processes must have in common.

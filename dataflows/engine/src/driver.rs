@@ -19,6 +19,7 @@
 
 mod backoff;
 mod emission;
+mod lag;
 mod live;
 mod recovery;
 pub(crate) mod rules;
@@ -51,6 +52,7 @@ use crate::outputs::Outputs;
 use crate::sequencer::Waiting;
 use crate::snapshot::Restored;
 use backoff::Backoff;
+use lag::Lag;
 use live::Proposal;
 use recovery::Claim;
 use rules::{Breach, Rules};
@@ -168,6 +170,7 @@ pub(crate) struct Driver<R> {
     unemitted: Option<Box<Committed>>,
     /// Emitted, not yet acknowledged.
     emitted: VecDeque<CommittedState>,
+    lag: Lag,
 }
 
 impl<R: Rules> Driver<R> {
@@ -219,6 +222,7 @@ impl<R: Rules> Driver<R> {
             received: committed.epoch,
             unemitted: None,
             emitted: VecDeque::new(),
+            lag: Lag::default(),
             ports,
         })
     }

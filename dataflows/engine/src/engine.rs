@@ -157,7 +157,7 @@ impl BoundEnds {
 
     /// The epoch that covers an offset; `None` when it is not bound yet. An offset older than what
     /// is remembered is covered by the oldest remembered epoch at the latest.
-    fn epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
+    pub(crate) fn epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
         let ends = self.0.get(&partition)?;
         let at = ends.partition_point(|&(end, _)| end <= offset);
         ends.get(at).map(|&(_, epoch)| epoch)
@@ -165,6 +165,18 @@ impl BoundEnds {
 
     fn end(&self, partition: TopicPartition) -> Offset {
         self.0.get(&partition).and_then(|ends| ends.back()).map_or(0, |&(end, _)| end)
+    }
+
+    /// Records of the inputs on `log` that are not bound.
+    pub(crate) fn lag_records(&self, log: &dyn EventLog) -> u64 {
+        let mut lag = 0;
+        for topic in eddyline_schemas::topic::Topic::INPUTS {
+            for partition in 0..log.partitions(topic) {
+                let at = TopicPartition { topic, partition };
+                lag += log.end_offset(at).unwrap_or(0).saturating_sub(self.end(at));
+            }
+        }
+        lag
     }
 }
 
@@ -256,22 +268,10 @@ impl Engine {
             committed_epoch: committed.epoch,
             snapshot_epoch: Epoch(self.shared.snapshot_epoch.load(Ordering::Acquire)),
             counts: committed.counts,
-            lag_records: self.lag_records(),
+            lag_records: self.shared.bound_ends.lock().lag_records(&*self.log),
             is_recovered: self.shared.is_recovered.load(Ordering::Acquire),
             failure: self.shared.failure.lock().clone(),
         }
-    }
-
-    fn lag_records(&self) -> u64 {
-        let bound = self.shared.bound_ends.lock();
-        let mut lag = 0;
-        for topic in eddyline_schemas::topic::Topic::INPUTS {
-            for partition in 0..self.log.partitions(topic) {
-                let at = TopicPartition { topic, partition };
-                lag += self.log.end_offset(at).unwrap_or(0).saturating_sub(bound.end(at));
-            }
-        }
-        lag
     }
 
     /// The epoch that covers an offset; `None` when it is not bound yet.

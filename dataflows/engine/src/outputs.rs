@@ -27,6 +27,12 @@ pub trait Outputs: Send {
     /// Every epoch up to this one is where it cannot be lost, of those that were emitted since the
     /// start.
     fn acknowledged(&self) -> Epoch;
+
+    /// Why nothing more will be acknowledged, once that is so: halt. What cannot be said by
+    /// [`Self::emit`], since everything was emitted.
+    fn failure(&self) -> Option<BoxError> {
+        None
+    }
 }
 
 /// Why an epoch was not taken.

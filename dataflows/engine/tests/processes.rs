@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use eddyline_dataflows::bound::EpochInput;
 use eddyline_dataflows::{
-    Arrival, ClusterConfig, EngineError, Folder, Patience, Refold, Workers, follow, refold_on,
+    Arrival, ClusterConfig, EngineConfig, EngineError, EpochLimits, Folder, Patience, Refold,
+    Workers, follow, refold_on, start,
 };
 use eddyline_model::config::CoreConfig;
 
@@ -88,6 +89,7 @@ fn a_process() {
         "golden" => fold_golden(&core, cluster),
         "golden in parts" => fold_golden_in_parts(&core, cluster),
         "for ever" => fold_for_ever(&core, cluster),
+        "engine" => run_engine(&core, cluster),
         "follow" => or_exit(follow(&core, &cluster)),
         "follow another shop" => {
             cluster.deployment = "another shop".into();
@@ -139,6 +141,14 @@ fn fold_golden_in_parts(core: &CoreConfig, cluster: ClusterConfig) {
     let digest = folder.end();
     assert_eq!(digest, restored(core, &alone[1]).digest(core));
     let (digest, _) = fold_rest(core, 1, restored(core, &export), &inputs);
+    println!("\nresult {} {} {}", digest.epoch.0, digest.state_digest, digest.delta_digest);
+}
+
+fn run_engine(core: &CoreConfig, cluster: ClusterConfig) {
+    let workers = Workers::Cluster(cluster);
+    let config = EngineConfig { core: core.clone(), workers, epoch: EpochLimits::default() };
+    let engine = or_exit(start(config, golden_log(), Box::new(drop)));
+    let digest = or_exit(engine.shutdown());
     println!("\nresult {} {} {}", digest.epoch.0, digest.state_digest, digest.delta_digest);
 }
 
@@ -247,6 +257,19 @@ fn a_cluster_goes_on_from_a_snapshot_and_leaves_one() {
         assert!(ended(lead).status.success());
         followers.into_iter().for_each(|follower| assert!(ended(follower).status.success()));
     }
+}
+
+#[test]
+fn an_engine_that_is_shut_down_ends_the_other_process_well() {
+    let (epoch, state, delta) = golden_last();
+    let cast = Cast::new(2, 1);
+    let follower = cast.process(1, "follow");
+    let mut lead = cast.process(0, "engine");
+    assert_eq!(result(&mut lead), format!("{epoch} {state} {delta}"));
+    assert!(ended(lead).status.success());
+    let output = ended(follower);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "a follower ends with the engine: {said}");
 }
 
 /// Two processes that fold for ever.

@@ -31,7 +31,9 @@ const MOVES: [usize; 7] = [0, 1, 2, 9, 27, 49, 50];
 fn all_deltas(inputs: &[EpochInput]) -> Vec<EpochDeltas> {
     let heard = Heard::default();
     let mut folder = Folder::start(&core(), 2, heard.sink()).expect("starts");
-    inputs.iter().for_each(|input| drop(folder.feed(input.clone())));
+    inputs.iter().for_each(|input| {
+        folder.feed(input.clone());
+    });
     let _ = folder.end();
     heard.take()
 }

@@ -59,7 +59,12 @@ pub(crate) enum Verb {
     Up(UpArgs),
     /// Run the dataflow of a fleet: fold the shared log and publish what each epoch changed
     #[command(after_long_help = "Examples:
-  eddyline dataflow --log-url kafka://broker:9092 --listen 127.0.0.1:9001 --workers 2")]
+  eddyline dataflow --log-url kafka://broker:9092 --listen 127.0.0.1:9001 --workers 2
+  # two processes as one, each of which is started again when the other is lost
+  eddyline dataflow --log-url kafka://broker:9092 --listen 127.0.0.1:9001 \\
+      --processes 2 --process 0 --hosts 127.0.0.1:7000,127.0.0.1:7001 --supervise
+  eddyline dataflow --log-url kafka://broker:9092 \\
+      --processes 2 --process 1 --hosts 127.0.0.1:7000,127.0.0.1:7001 --supervise")]
     Dataflow(DataflowArgs),
     /// Run a serving replica of a fleet: take events, follow the dataflow, answer
     #[command(after_long_help = "Examples:
@@ -162,6 +167,7 @@ mod tests {
         let ok = |line: &str| assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
         ok("eddyline up --data d --listen 127.0.0.1:0 --workers 2 --insecure --set core.seed=2");
         ok("eddyline dataflow --log-url kafka://b:9092 --workers 2 --listen 127.0.0.1:0");
+        ok("eddyline dataflow --processes 2 --process 1 --hosts a:1,b:1 --supervise");
         ok("eddyline serve --log-url kafka://b:9092 --data d --insecure");
         ok("eddyline demo --rate 100");
         ok("eddyline ingest a.csv b.csv --map user_id=1 --items i.csv --items-map item_id=1");

@@ -87,6 +87,12 @@ impl<T, E: Into<anyhow::Error>> OrStop<T> for Result<T, E> {
     }
 }
 
+/// The code and the remedy of a dataflow that does not start.
+pub(crate) fn of_start(error: EngineError) -> Stop {
+    let stop = of_engine(error);
+    Stop { error: stop.error.context("cannot start the dataflow"), ..stop }
+}
+
 /// The code and the remedy of what the dataflow says.
 pub(crate) fn of_engine(error: EngineError) -> Stop {
     let (exit, remedy) = match &error {
@@ -103,8 +109,11 @@ fn of_cluster(error: &ClusterError) -> (Exit, Option<&'static str>) {
             Exit::Unavailable,
             Some("start all processes, each with the same --hosts; --supervise starts them again"),
         ),
-        ClusterError::Listen { .. } => {
+        ClusterError::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
             (Exit::Unavailable, Some("choose another port in --hosts, the same in all processes"))
+        }
+        ClusterError::Listen { .. } => {
+            (Exit::Unavailable, Some("name an address of this machine at its place in --hosts"))
         }
         ClusterError::Config(_) | ClusterError::Refused { .. } | ClusterError::Unfit { .. } => {
             (Exit::Config, None)

@@ -9,11 +9,12 @@
 //! absent; a clean close leaves it with the digest of the last epoch.
 
 mod bootstrap;
-mod bound;
 mod dataflow;
+mod emission;
 mod mirror;
 mod publishing;
 mod replica;
+mod running;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -38,9 +39,11 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
+use crate::roles::workers;
 use crate::server_file;
 use dataflow::Dataflow;
 use mirror::{Mirroring, open_store};
+use snapshots::{Kept, restore};
 
 pub(crate) use publishing::Publishing;
 pub(crate) use replica::Replica;
@@ -90,6 +93,7 @@ impl Node {
     /// Opens the log, starts the dataflow on it and serving behind the dataflow. What was bound
     /// before is folded again while the node already takes events.
     pub(crate) fn open(config: Config) -> Outcome<Self> {
+        check_alone(&config)?;
         let log = open_event_log(&config)?;
         forget_digest(&config.data_dir)?;
         let (lineage, store) = (Lineage::root(config.core.hash()), open_store(&config)?);
@@ -98,11 +102,16 @@ impl Node {
         let mirroring = mirroring.transpose()?.map(Arc::new);
         let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
         let state = Arc::new(state);
+        let kept = Kept::open(&config, &log)?;
+        if let Some(from) = &kept.from {
+            restore(&state, &config, from)?;
+            mirroring.iter().for_each(|mirroring| mirroring.seed(&config, from));
+        }
         let dataflow = Dataflow::start(
             engine_config(&config),
             Arc::clone(&log),
             (Arc::clone(&state), mirroring),
-            config.ready_lag_records,
+            (kept, config.ready_lag_records),
         )?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;
@@ -199,10 +208,20 @@ fn http_config(config: &Config) -> HttpConfig {
     }
 }
 
+/// A node has everything in it: it leads no other process.
+fn check_alone(config: &Config) -> Outcome {
+    if config.dataflow.processes.is_none() {
+        return Ok(());
+    }
+    let message = "dataflow.processes: `eddyline up` is one process with everything in it";
+    let remedy = "unset the key, or run `eddyline dataflow` and `eddyline serve`";
+    Err(Stop::new(Exit::Config, message).remedy(remedy))
+}
+
 fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
         core: config.core.clone(),
-        workers: config.dataflow.workers.into(),
+        workers: workers(config),
         epoch: config.dataflow.epoch,
     }
 }

@@ -1,6 +1,8 @@
 //! `eddyline dataflow` and `eddyline serve`: the two halves of `up` as processes of their own,
 //! with a log between them that processes can share.
 
+mod processes;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,9 @@ use crate::node::{Publishing, Replica, open_event_log};
 use crate::output::print_line;
 use crate::server_file;
 use crate::up::{Stopping, listen};
+use processes::ProcessesArgs;
+
+pub(crate) use processes::workers;
 
 /// How often a dataflow is asked whether it still goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -58,9 +63,8 @@ impl RoleArgs {
 pub(crate) struct DataflowArgs {
     #[command(flatten)]
     pub role: RoleArgs,
-    /// Worker threads [default: 2]
-    #[arg(long, value_name = "N", env = "EDDYLINE__DATAFLOW__WORKERS")]
-    pub workers: Option<usize>,
+    #[command(flatten)]
+    pub processes: ProcessesArgs,
 }
 
 /// A log of one process cannot be between two.
@@ -78,9 +82,13 @@ fn check_shared(url: &str) -> Outcome {
 
 /// Runs the verb `dataflow` until a signal, or until it cannot go on.
 pub(crate) fn run_dataflow(args: &DataflowArgs, config: &ConfigArgs) -> Outcome {
-    let workers =
-        args.workers.map(|workers| ("dataflow.workers", workers.to_string(), "--workers"));
-    let config = args.role.load(config, workers.as_slice())?;
+    if args.processes.supervise {
+        return crate::supervise::this_command_without("--supervise");
+    }
+    let config = args.role.load(config, &args.processes.flags())?;
+    if let Some(cluster) = processes::checked(&config)?.filter(|cluster| cluster.index > 0) {
+        return processes::run_follower(&config, cluster);
+    }
     let runtime = Runtime::new().or_stop(Exit::Io, || "starting the runtime".into())?;
     let listener = runtime.block_on(listen(config.server.listen))?;
     let address = listener.local_addr().or_stop(Exit::Io, || "reading the port".into())?;
@@ -99,12 +107,9 @@ pub(crate) fn run_dataflow(args: &DataflowArgs, config: &ConfigArgs) -> Outcome 
         drop(dataflow.close());
         return Err(Stop::new(Exit::Failure, format!("the dataflow stopped: {failure}")));
     }
-    let digest = dataflow.close().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
+    let digest = dataflow.close().or_stop(Exit::Failure, || "not all is published".into())?;
     tracing::info!(epoch = digest.epoch.0, state_digest = %digest.state_digest, "closed");
-    match dataflow.failure() {
-        Some(failure) => Err(Stop::new(Exit::Failure, format!("not all is published: {failure}"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 async fn until_failed(dataflow: &Publishing) {

@@ -49,6 +49,12 @@ impl DeltaPublisher {
         Ok(Self { log, lineage, partitions, found, whole })
     }
 
+    /// The greatest epoch that was on the topic when it was opened, whole or not.
+    #[must_use]
+    pub fn found(&self) -> Epoch {
+        self.found.map_or(Epoch(0), |(epoch, _)| epoch)
+    }
+
     /// The last epoch that is whole and acknowledged: what a snapshot may rely on (I5).
     #[must_use]
     pub fn acknowledged(&self) -> Epoch {

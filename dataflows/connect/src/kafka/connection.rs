@@ -120,6 +120,14 @@ impl Connection {
         describe_topics(self.probe.client(), &self.names, timeout).map_err(KafkaError::AdminOp)
     }
 
+    /// Has `client` ask anew what the topics are: what it remembers may be from before they were
+    /// made. What it cannot learn shows when it is asked.
+    pub(super) fn learn_topics(&self, client: &BaseConsumer<Ears>, timeout: Duration) {
+        for name in &self.names {
+            drop(client.fetch_metadata(Some(name), timeout));
+        }
+    }
+
     /// The edge of each of `partitions`, from `consumer`'s point of view, in one request for each
     /// broker.
     pub(super) fn offsets(

@@ -81,6 +81,7 @@ impl State {
     pub(super) fn layout(&self) -> LogLayout {
         let of = |topic| self.partitions(topic).clamp(1, MAX_PARTITIONS);
         LogLayout::new(of(Topic::UserEvents), of(Topic::Feedback), of(Topic::ItemEvents))
+            .and_then(|layout| layout.with_deltas(of(Topic::Deltas)))
             .unwrap_or_default()
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use eddyline_schemas::topic::Topic;
 use rdkafka::admin::{
-    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
     TopicReplication,
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -24,6 +24,9 @@ use super::context::Ears;
 use super::native::Description;
 use crate::layout::{LogLayout, MAX_PARTITIONS, TOPICS};
 use crate::log::OpenError;
+
+/// Rest between two looks at topics that were just made.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A setting of a topic and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,19 +165,40 @@ impl<'a> Admin<'a> {
         answers.into_iter().zip(names).map(one).collect()
     }
 
-    /// Topics that were just made are known a moment later, and lead a moment after that.
+    /// Topics that were just made, by us or by a process that started at the same moment, are known
+    /// a moment later, and lead a moment after that.
     fn await_leaders(&self) -> Result<Vec<Option<Description>>, OpenError> {
         loop {
-            let found = self.describe()?;
-            if found.iter().all(|found| found.as_ref().is_some_and(|found| found.has_leaders)) {
-                return Ok(found);
+            let found = self.describe();
+            let waits = match &found {
+                Ok(found) => self.without_leaders(found),
+                Err(_) => Vec::new(),
+            };
+            match found {
+                Ok(found) if waits.is_empty() => return Ok(found),
+                Err(error) if Instant::now() >= self.deadline => return Err(error),
+                Ok(_) if Instant::now() >= self.deadline => {
+                    return Err(self.not_in_time(&waits.join(", ")));
+                }
+                Ok(_) | Err(_) => std::thread::sleep(LOOK_AGAIN),
             }
-            if Instant::now() >= self.deadline {
-                let what = "have a leader for each partition in time".to_owned();
-                return Err(self.failed(what, &KafkaError::Canceled));
-            }
-            std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn without_leaders(&self, found: &[Option<Description>]) -> Vec<&str> {
+        let leads = |found: &Option<Description>| found.as_ref().is_some_and(|one| one.has_leaders);
+        let names = self.connection.names.iter().zip(found);
+        names.filter(|(_, found)| !leads(found)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn not_in_time(&self, topics: &str) -> OpenError {
+        let waited = self.connection.address.options.open_timeout.as_millis();
+        let tool = self.tool("kafka-topics");
+        let what = format!(
+            "have a leader for each partition of {topics} within {waited} ms: look at them with \
+             {tool} --describe, or raise open_timeout_ms in log.url"
+        );
+        self.failed(what, &KafkaError::Canceled)
     }
 
     fn create(&self, missing: &[Topic]) -> Result<(), OpenError> {
@@ -198,8 +222,13 @@ impl<'a> Admin<'a> {
             .map_err(|error| self.failed("create topics".to_owned(), &error))?;
         for one in made {
             match one {
-                // Another process was faster; what it made is checked like any other.
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                // Another process was faster; what it made is checked like any other. One that was
+                // made too slowly is waited for.
+                Ok(_)
+                | Err((
+                    _,
+                    RDKafkaErrorCode::TopicAlreadyExists | RDKafkaErrorCode::RequestTimedOut,
+                )) => {}
                 Err((name, code)) => {
                     let error = KafkaError::AdminOp(code);
                     return Err(self.failed(format!("create the topic {name}"), &error));
@@ -232,7 +261,11 @@ impl<'a> Admin<'a> {
     fn check_partitions(&self, topic: Topic, found: &Description, report: &mut String) {
         let (name, count) = (self.name(topic), found.partitions);
         let asked = self.layout.partitions(topic);
-        let most = if topic == Topic::Bindings { 1 } else { MAX_PARTITIONS };
+        let most = match topic {
+            // Their readers look for a row where the count says that it is.
+            Topic::Bindings | Topic::Deltas => asked,
+            Topic::UserEvents | Topic::Feedback | Topic::ItemEvents => MAX_PARTITIONS,
+        };
         if count > most {
             let _ = writeln!(
                 report,
@@ -254,13 +287,9 @@ impl<'a> Admin<'a> {
         let names: Vec<String> = topics.iter().map(|topic| self.name(*topic)).collect();
         let asked: Vec<ResourceSpecifier<'_>> =
             names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        let failed =
-            |error: &KafkaError| self.failed("show the settings of topics".to_owned(), error);
-        let answers = block_on(self.client.describe_configs(asked.iter(), &self.options()))
-            .map_err(|error| failed(&error))?;
+        let answers = self.settings(&asked)?;
         let mut max_bytes = crate::log::MAX_RECORD_BYTES;
-        for answer in answers {
-            let found = answer.map_err(|code| failed(&KafkaError::AdminOp(code)))?;
+        for found in answers {
             let OwnedResourceSpecifier::Topic(name) = &found.specifier else { continue };
             let Some(at) = names.iter().position(|known| known == name) else { continue };
             let value = |key: &str| found.get(key).and_then(|entry| entry.value.clone());
@@ -271,6 +300,24 @@ impl<'a> Admin<'a> {
             self.check_rules(name, &rules, value, report);
         }
         Ok(max_bytes)
+    }
+
+    /// Brokers may know the settings of a topic that was just made later than the topic.
+    fn settings(&self, of: &[ResourceSpecifier<'_>]) -> Result<Vec<ConfigResource>, OpenError> {
+        loop {
+            let asked = block_on(self.client.describe_configs(of.iter(), &self.options()));
+            let all = asked.and_then(|answers| {
+                let answers = answers.into_iter();
+                answers.map(|one| one.map_err(KafkaError::AdminOp)).collect::<Result<Vec<_>, _>>()
+            });
+            match all {
+                Ok(all) => return Ok(all),
+                Err(_) if Instant::now() < self.deadline => std::thread::sleep(LOOK_AGAIN),
+                Err(error) => {
+                    return Err(self.failed("show the settings of topics".to_owned(), &error));
+                }
+            }
+        }
     }
 
     fn check_rules(

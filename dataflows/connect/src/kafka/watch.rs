@@ -54,15 +54,21 @@ impl Watch {
         self.ask_ends(partitions)
     }
 
-    /// Asks for everything; topics that were just made are not known to all brokers at once.
-    pub(super) fn ask_all(&self) -> Result<(), KafkaError> {
+    /// Asks for everything. Topics that were just made are not known to all brokers, nor to all
+    /// clients, at once; a partition that stays unknown is named.
+    pub(super) fn ask_all(&self) -> Result<(), (Option<TopicPartition>, KafkaError)> {
         let deadline = Instant::now() + self.connection.address.options.open_timeout;
-        loop {
-            match self.ask(&self.state.all()) {
-                Err(_) if Instant::now() < deadline => std::thread::sleep(SERVE),
-                done => return done,
+        let all = self.state.all();
+        while let Err(error) = self.ask(&all) {
+            if Instant::now() >= deadline {
+                let unknown = all.into_iter().find(|partition| self.ask(&[*partition]).is_err());
+                return Err((unknown, error));
             }
+            self.connection.learn_topics(&self.connection.probe, ANSWER);
+            self.connection.learn_topics(&self.consumer, ANSWER);
+            std::thread::sleep(SERVE);
         }
+        Ok(())
     }
 
     /// The edges of `partition` as they are now, whatever was known.
@@ -162,7 +168,11 @@ impl Watch {
             return;
         }
         let (count, now) = (self.state.partitions(topic), found.partitions);
-        let most = if topic == Topic::Bindings { 1 } else { MAX_PARTITIONS };
+        let most = match topic {
+            // Their readers look for a row where the count says that it is.
+            Topic::Bindings | Topic::Deltas => count,
+            Topic::UserEvents | Topic::Feedback | Topic::ItemEvents => MAX_PARTITIONS,
+        };
         if now < count || now > most {
             self.state.stop(format!(
                 "the topic of {topic} had {count} partitions and has {now}: \

@@ -192,7 +192,8 @@ fn what_retention_took_is_asked_of_a_snapshot() {
     publish(&inner, &history[..10]);
     let start = end_offsets(&inner);
     publish(&inner, &history[..20]);
-    let trimmed = Arc::new(Trimmed { log: inner, start: Mutex::new(vec![0; 2]), read: AtomicU64::new(0) });
+    let trimmed =
+        Arc::new(Trimmed { log: inner, start: Mutex::new(vec![0; 2]), read: AtomicU64::new(0) });
     let log: Arc<dyn EventLog> = Arc::<Trimmed>::clone(&trimmed);
     let mut reader = DeltaReader::open(Arc::clone(&log), lineage(), Position::default())
         .expect("it can be read");

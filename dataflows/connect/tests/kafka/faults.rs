@@ -195,6 +195,12 @@ fn partitions_may_grow_while_the_log_is_open() {
     assert_eq!(offsets, [0]);
     assert_eq!(read_all(&log, user_events(5)).len(), 1);
     assert_eq!(namespace.open().partitions(Topic::UserEvents), 6, "as many as there are");
-    namespace.grow("bindings", 2);
-    check_stopped(&log, &["bindings", "1 partitions and has 2"]);
+    for (topic, has) in [("bindings", 1), ("deltas.v1", 4)] {
+        let namespace = Namespace::new("fixed");
+        let log = namespace.open_with("watch_ms=300").expect("it opens");
+        namespace.grow(topic, has + 1);
+        check_stopped(&log, &[topic, &format!("{has} partitions and has {}", has + 1)]);
+        let error = namespace.open_with("").err().expect("it is not fit to be used");
+        assert!(error.to_string().contains(&format!("must have at most {has}")), "{error}");
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use eddyline_connect::layout::LogLayout;
-use eddyline_connect::log::{EventLog, OpenError};
+use eddyline_connect::log::{Append, EventLog, OpenError};
 use eddyline_connect::url::open_log;
-use eddyline_schemas::topic::Topic;
+use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use crate::support::{Namespace, variable};
 
@@ -42,6 +43,32 @@ fn a_log_is_the_same_when_opened_again() {
     let more = LogLayout::new(6, 2, 1).expect("valid");
     let refused = open_log(&namespace.url(""), more).map(|_| ());
     check_refused(refused, &["has 4 partitions, must have at least 6", "--partitions 6"]);
+}
+
+#[test]
+#[ignore = "needs a broker: EDDYLINE_TEST_KAFKA"]
+fn many_open_a_new_namespace_at_once() {
+    for _ in 0..5 {
+        let namespace = Namespace::new("race");
+        let open = || namespace.open().topic_id(Topic::Deltas);
+        let ids: Vec<[u8; 16]> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            all.into_iter().map(|one| one.join().expect("it opens")).collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]), "they opened the same topics: {ids:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs a broker: EDDYLINE_TEST_KAFKA"]
+fn every_partition_of_the_deltas_can_be_used() {
+    let layout = LogLayout::default().with_deltas(6).expect("valid");
+    let log = open_log(&Namespace::new("six").url(""), layout).expect("the broker is there");
+    let partition = TopicPartition { topic: Topic::Deltas, partition: 5 };
+    let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(b"v"));
+    let append = Append { partition, key, value, headers: Vec::new() };
+    assert_eq!(log.append(vec![append]).expect("the partition is there"), [0]);
+    assert_eq!(log.end_offset(partition).expect("it is known"), 1);
 }
 
 #[test]

@@ -1,20 +1,22 @@
 //! With the right to bind: read on, cut an epoch when it is due, propose it, wait until the fold
 //! accepts it.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use eddyline_connect::crash_point;
 use eddyline_connect::log::ReadLimit;
 use eddyline_schemas::binding::{Accepted, Binding, BindingRecord};
 use eddyline_schemas::codec::encode_binding;
 use eddyline_schemas::time::TimestampMs;
-use eddyline_schemas::topic::TopicPartition;
+use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use super::rules::{Breach, Rules};
 use super::{Driver, FOLDS_MS, Step};
 use crate::bound::EpochInput;
 use crate::error::EngineError;
 use crate::intake::Verdict;
-use crate::sequencer::{Cut, cut};
+use crate::sequencer::{Cut, Waiting, cut};
 
 const READ: ReadLimit = ReadLimit { records: 4_096, bytes: 8 << 20 };
 
@@ -32,6 +34,7 @@ pub(super) struct Proposal {
 
 impl<R: Rules> Driver<R> {
     pub(super) fn live(&mut self, now: TimestampMs) -> Result<Step, EngineError> {
+        self.tell_progress(now);
         if self.proposal.is_some() {
             return self.pursue(now);
         }
@@ -46,6 +49,7 @@ impl<R: Rules> Driver<R> {
         if self.cut_when_due(now) {
             return Ok(Step::Did);
         }
+        self.admit_new_partitions();
         let has_news = std::mem::take(&mut self.has_news);
         let full = self.limits.backlog_events;
         let hungry = self.waiting.iter().filter(|(_, waiting)| waiting.records.len() < full);
@@ -61,6 +65,40 @@ impl<R: Rules> Driver<R> {
             return self.wait_for_folds(patience);
         }
         Ok(Step::Idle(patience))
+    }
+
+    /// A partition that the log has got since is read from its first record on; the next binding
+    /// lists it, with records or without.
+    fn admit_new_partitions(&mut self) {
+        let log = &self.ports.log;
+        let partitions = Topic::INPUTS.map(|topic| log.partitions(topic));
+        if partitions.iter().sum::<u32>() as usize == self.waiting.len() {
+            return;
+        }
+        for (topic, partitions) in Topic::INPUTS.into_iter().zip(partitions) {
+            for partition in 0..partitions {
+                let at = TopicPartition { topic, partition };
+                if !self.waiting.contains_key(&at) {
+                    tracing::info!(partition = %at, "a new partition enters");
+                    let waiting = self.waiting_of(at);
+                    self.read_next.insert(at, waiting.bound);
+                    self.waiting.insert(at, waiting);
+                    self.has_news = true;
+                }
+            }
+        }
+    }
+
+    /// A partition as the bindings leave it, with nothing read.
+    pub(super) fn waiting_of(&self, at: TopicPartition) -> Waiting {
+        let bound = self.bindings.fold.bound().get(&at).copied();
+        Waiting {
+            topic_id: self.ports.log.topic_id(at.topic),
+            bound: bound.unwrap_or(0),
+            is_listed: bound.is_some(),
+            clock: self.bound.clock(at),
+            records: VecDeque::new(),
+        }
     }
 
     /// Reads on in a partition.

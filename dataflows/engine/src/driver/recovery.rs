@@ -15,7 +15,6 @@ use super::rules::{Breach, Rules};
 use super::{Driver, Phase, Step};
 use crate::bindings::BINDINGS;
 use crate::error::EngineError;
-use crate::sequencer::Waiting;
 
 /// A fence that was proposed, or is about to be.
 pub(super) struct Claim {
@@ -177,14 +176,7 @@ impl<R: Rules> Driver<R> {
         for topic in Topic::INPUTS {
             for partition in 0..self.ports.log.partitions(topic) {
                 let at = TopicPartition { topic, partition };
-                let bound = self.bindings.fold.bound().get(&at).copied();
-                let waiting = Waiting {
-                    topic_id: self.ports.log.topic_id(topic),
-                    bound: bound.unwrap_or(0),
-                    is_listed: bound.is_some(),
-                    clock: self.bound.clock(at),
-                    records: VecDeque::new(),
-                };
+                let waiting = self.waiting_of(at);
                 let next = if at_latest { self.ports.log.end_offset(at)? } else { waiting.bound };
                 self.read_next.insert(at, next);
                 self.waiting.insert(at, waiting);

@@ -17,6 +17,7 @@ impl<R: Rules> Driver<R> {
     pub(crate) fn run(mut self, commands: &Receiver<Command>) -> Result<StateDigest, EngineError> {
         let mut seen = AppendVersion::default();
         loop {
+            self.check_outputs()?;
             let patience = match self.step()? {
                 Step::Did => Duration::ZERO,
                 Step::Idle(ms) => {
@@ -42,7 +43,14 @@ impl<R: Rules> Driver<R> {
         }
         self.settle()?;
         self.write_last_snapshot();
-        Ok(self.digest())
+        self.tell_last_progress();
+        // Nothing went wrong, so other processes end well too.
+        Ok(self.folder.end())
+    }
+
+    /// What was emitted must still be able to arrive.
+    fn check_outputs(&self) -> Result<(), EngineError> {
+        self.ports.outputs.failure().map_or(Ok(()), |failure| Err(EngineError::Refused(failure)))
     }
 
     /// Sleeps until there is news of the log, or of the folds while they work.
@@ -77,6 +85,7 @@ impl<R: Rules> Driver<R> {
             }
         }
         while !self.is_settled() {
+            self.check_outputs()?;
             std::thread::sleep(Duration::from_millis(1));
         }
         self.note_acknowledged();

@@ -113,12 +113,25 @@ pub(crate) struct ServerConfig {
 /// The dataflow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DataflowConfig {
-    /// Worker threads.
+    /// Worker threads of each process.
     pub workers: usize,
+    /// Of a dataflow of several processes.
+    pub processes: Option<ProcessesConfig>,
     /// How epochs are cut.
     pub epoch: EpochLimits,
     /// Of several processes: they stop when an epoch has not ended for so long.
     pub stall_seconds: u32,
+}
+
+/// Several processes that are one dataflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessesConfig {
+    /// Which of them this is; 0 leads.
+    pub index: usize,
+    /// `host:port` of each, in order.
+    pub hosts: Vec<String>,
+    /// How long they wait for each other at the start.
+    pub meeting_seconds: u32,
 }
 
 /// Checks `raw`; every problem names the place in `origins` that must change.
@@ -195,12 +208,42 @@ impl Checker<'_> {
         self.within("dataflow.epoch_ms", raw.epoch_ms, 1, 60_000);
         self.within("dataflow.backlog_epoch_events", backlog, events.max(1), MAX_EPOCH_EVENTS);
         self.within("dataflow.stall_seconds", u64::from(raw.stall_seconds), 1, 3_600);
+        let processes = self.processes(raw);
         let epoch = EpochLimits {
             events: raw.epoch_events,
             wait: Duration::from_millis(raw.epoch_ms),
             backlog_events: raw.backlog_epoch_events,
         };
-        DataflowConfig { workers: raw.workers, epoch, stall_seconds: raw.stall_seconds }
+        DataflowConfig { workers: raw.workers, processes, epoch, stall_seconds: raw.stall_seconds }
+    }
+
+    fn processes(&mut self, raw: &RawDataflow) -> Option<ProcessesConfig> {
+        let hosts: Vec<String> = raw
+            .hosts
+            .split(',')
+            .map(str::trim)
+            .filter(|host| !host.is_empty())
+            .map(Into::into)
+            .collect();
+        let (processes, index) = (raw.processes, raw.process);
+        self.within("dataflow.processes", processes as u64, 1, MAX_WORKERS);
+        self.within("dataflow.meeting_seconds", u64::from(raw.meeting_seconds), 1, 3_600);
+        if processes > 1 && hosts.is_empty() {
+            let message = format!("{processes} processes need an address each, and there is none");
+            let remedy = "set dataflow.hosts (--hosts HOST:PORT,HOST:PORT), the same for all";
+            self.refuse("dataflow.processes", message, remedy);
+        } else if processes != hosts.len() && !hosts.is_empty() {
+            let message = format!("names {} addresses for {processes} processes", hosts.len());
+            let remedy = "name one HOST:PORT for each process, or change dataflow.processes";
+            self.refuse("dataflow.hosts", message, remedy);
+        }
+        if index >= processes {
+            let message =
+                format!("must be below {processes}, the number of processes, got {index}");
+            self.refuse("dataflow.process", message, "processes are counted from 0");
+        }
+        let meeting_seconds = raw.meeting_seconds;
+        (processes > 1).then_some(ProcessesConfig { index, hosts, meeting_seconds })
     }
 
     fn core(&mut self, core: &CoreConfig) {
@@ -252,6 +295,15 @@ impl Checker<'_> {
         let (url, every_events) = (&raw.snapshots.url, raw.snapshots.every_events);
         // State that outlives its log would be ahead of it for ever.
         if url.is_empty() || raw.log.url == "memory:" {
+            return SnapshotsConfig { url: None, every_events };
+        }
+        // Each process has a part of the state only.
+        if raw.dataflow.processes > 1 {
+            if self.origins.contains_key("snapshots.url") {
+                let message = "a dataflow of several processes keeps no snapshots yet".to_owned();
+                let remedy = "set it to \"\" for this dataflow: a start folds the log again";
+                self.refuse("snapshots.url", message, remedy);
+            }
             return SnapshotsConfig { url: None, every_events };
         }
         if let Err(error) = check_objects_url(url) {

@@ -122,6 +122,10 @@ impl Default for RawServer {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RawDataflow {
     pub workers: usize,
+    pub processes: usize,
+    pub process: usize,
+    pub hosts: String,
+    pub meeting_seconds: u32,
     pub epoch_events: usize,
     pub epoch_ms: u64,
     pub backlog_epoch_events: usize,
@@ -132,6 +136,10 @@ impl Default for RawDataflow {
     fn default() -> Self {
         Self {
             workers: 2,
+            processes: 1,
+            process: 0,
+            hosts: String::new(),
+            meeting_seconds: 60,
             epoch_events: 1024,
             epoch_ms: 10,
             backlog_epoch_events: 4096,

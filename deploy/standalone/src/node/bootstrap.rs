@@ -20,16 +20,7 @@ use crate::exit::{Exit, OrStop, Outcome};
 /// How often a replica that cannot go on looks for a newer snapshot.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Fills empty serving state with a snapshot.
-pub(super) fn restore_into(
-    state: &ServingState,
-    core: &CoreConfig,
-    restored: &Restored,
-) -> Result<(), ApplyError> {
-    state.restore(&head(restored), restored.deltas(core), restored.users(core))
-}
-
-/// The same, giving up what it has taken over piece by piece.
+/// Fills empty serving state with a snapshot, which gives up piece by piece what is taken over.
 fn drain_into(
     state: &ServingState,
     core: &CoreConfig,

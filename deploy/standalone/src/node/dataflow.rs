@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use eddyline_connect::log::EventLog;
 use eddyline_dataflows::{
-    Committed, Engine, EngineConfig, EngineError, EngineStatus, StateDigest, start,
+    Committed, EngineConfig, EngineError, EngineOutputs, EngineStatus, Output, StateDigest,
+    start_with,
 };
-use eddyline_schemas::delta::PipelineCounts;
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
@@ -17,17 +17,17 @@ use eddyline_serving::http::Operations;
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::metrics::store::StoreMetrics;
 use eddyline_serving::state::ServingState;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::mirror::{Mirroring, writes_for};
-use crate::exit::{Exit, OrStop, Outcome};
+use super::running::RunningEngine;
+use super::snapshots::Kept;
+use crate::exit::{Outcome, of_start};
 
 /// See the module doc.
 pub(super) struct Dataflow {
-    /// `None` once shut down.
-    engine: RwLock<Option<Engine>>,
+    engine: RunningEngine,
     state: Arc<ServingState>,
-    mirroring: Option<Arc<Mirroring>>,
     broken: Arc<Mutex<Option<String>>>,
     ready_lag_records: u64,
 }
@@ -38,45 +38,36 @@ impl Dataflow {
         config: EngineConfig,
         log: Arc<dyn EventLog>,
         (state, mirroring): (Arc<ServingState>, Option<Arc<Mirroring>>),
-        ready_lag_records: u64,
+        (kept, ready_lag_records): (Kept, u64),
     ) -> Outcome<Self> {
         let broken = Arc::new(Mutex::new(None));
         let sink = sink(Arc::clone(&state), Arc::clone(&broken), mirroring.clone());
-        let engine = start(config, log, Box::new(sink))
-            .or_stop(Exit::Failure, || "cannot start the dataflow".into())?;
-        let engine = RwLock::new(Some(engine));
-        Ok(Self { engine, state, mirroring, broken, ready_lag_records })
+        let Kept { from, writer: snapshots } = kept;
+        let outputs = EngineOutputs { output: Output::Sink(Box::new(sink)), snapshots, from };
+        let engine = start_with(config, log, outputs).map_err(of_start)?;
+        let engine = RunningEngine::new(engine, mirroring);
+        Ok(Self { engine, state, broken, ready_lag_records })
     }
 
     /// Where the engine is; `None` once shut down.
     pub(super) fn status(&self) -> Option<EngineStatus> {
-        self.engine.read().as_ref().map(Engine::status)
+        self.engine.status()
     }
 
     /// Why no further epoch will become visible, if so.
     pub(super) fn failure(&self) -> Option<String> {
         let of_serving = self.broken.lock().clone();
-        of_serving.or_else(|| self.status().and_then(|status| status.failure))
+        of_serving.or_else(|| self.engine.failure())
     }
 
     /// The digest of all state now.
     pub(super) fn state_digest(&self) -> Result<StateDigest, EngineError> {
-        match self.engine.read().as_ref() {
-            Some(engine) => engine.state_digest(),
-            None => Err(EngineError::Stopped("it was shut down".into())),
-        }
+        self.engine.state_digest()
     }
 
     /// Stops when what is bound is committed.
     pub(super) fn shutdown(&self) -> Result<StateDigest, EngineError> {
-        let Some(engine) = self.engine.write().take() else {
-            return Err(EngineError::Stopped("it was shut down".into()));
-        };
-        let digest = engine.shutdown();
-        if let Some(mirroring) = &self.mirroring {
-            mirroring.close();
-        }
-        digest
+        self.engine.shutdown()
     }
 }
 
@@ -104,32 +95,15 @@ fn sink(
 
 impl Operations for Dataflow {
     fn pipeline(&self) -> PipelineReport {
-        let Some(status) = self.status() else {
-            return PipelineReport {
-                counts: PipelineCounts::default(),
-                bound_epoch: Epoch(0),
-                committed_epoch: Epoch(0),
-                lineage: None,
-                lag: 0,
-            };
-        };
-        PipelineReport {
-            counts: status.counts,
-            bound_epoch: status.bound_epoch,
-            committed_epoch: status.committed_epoch,
-            lineage: Some(status.lineage),
-            lag: status.lag_records,
-        }
+        self.engine.pipeline()
     }
 
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
-        self.engine.read().as_ref()?.epoch_of(partition, offset)
+        self.engine.epoch_of(partition, offset)
     }
 
     fn digest(&self) -> Result<DigestReport, NotAvailable> {
-        let digest = self.state_digest().map_err(|error| NotAvailable(error.to_string()))?;
-        let StateDigest { lineage, epoch, state_digest, .. } = digest;
-        Ok(DigestReport { lineage, epoch, state_digest })
+        self.engine.digest_report()
     }
 
     fn readiness(&self) -> Vec<Dependency> {
@@ -160,11 +134,11 @@ impl Operations for Dataflow {
                 detail: format!("is {behind} epochs behind the dataflow"),
             },
         ];
-        all.extend(self.mirroring.as_ref().map(|mirroring| mirroring.dependency()));
+        all.extend(self.engine.store_dependency());
         all
     }
 
     fn store_metrics(&self) -> Option<&StoreMetrics> {
-        self.mirroring.as_ref().map(|mirroring| mirroring.metrics())
+        self.engine.store_metrics()
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use eddyline_connect::clock::SystemClock;
 use eddyline_connect::deltas::DeltaReader;
 use eddyline_connect::log::{EventLog, ReadError};
+use eddyline_dataflows::{BoundFollower, BoundPositions};
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
@@ -33,7 +34,6 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use super::bootstrap::Source;
-use super::bound::{BindingsReader, BoundPositions};
 use super::http_config;
 use super::mirror::{open_store, reader_metrics};
 use crate::config::Config;
@@ -78,7 +78,7 @@ impl Replica {
         let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
         let state = Arc::new(state);
         let (source, reader) = Source::open(&config, &log, &state)?;
-        let mut bindings = BindingsReader::new(Arc::clone(&log));
+        let mut bindings = BoundFollower::new(Arc::clone(&log));
         bindings.read_on().or_stop(Exit::Failure, || "reading the bindings".into())?;
         let bound = bindings.positions();
         let following = Arc::new(Following {
@@ -161,7 +161,7 @@ impl Replica {
 struct Follower {
     source: Source,
     reader: DeltaReader,
-    bindings: BindingsReader,
+    bindings: BoundFollower,
     /// Read, and waiting for its binding to be read.
     held: Option<EpochDeltas>,
 }

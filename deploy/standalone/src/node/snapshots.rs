@@ -9,6 +9,8 @@ use eddyline_dataflows::snapshot::{
 };
 use eddyline_dataflows::{EngineError, NoSnapshots, Snapshots};
 use eddyline_schemas::lineage::Lineage;
+use eddyline_serving::state::ServingState;
+use eddyline_serving::state::restore::SnapshotHead;
 
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
@@ -70,4 +72,16 @@ impl Kept {
             .or_stop(Exit::Io, || "starting a thread".into())?;
         Ok(Self { from, writer: Box::new(writer) })
     }
+}
+
+/// Fills empty serving state with what a snapshot holds.
+pub(super) fn restore(state: &ServingState, config: &Config, from: &Restored) -> Outcome {
+    let head = SnapshotHead {
+        lineage: from.lineage(),
+        epoch: from.epoch(),
+        logical_time: from.logical_time(),
+        counts: from.counts(),
+    };
+    let (rows, users) = (from.deltas(&config.core), from.users(&config.core));
+    state.restore(&head, rows, users).or_stop(Exit::Bug, || "serving from a snapshot".into())
 }
