@@ -10,10 +10,9 @@ use eddyline_connect::objects::Access;
 use eddyline_dataflows::snapshot::{Restored, SnapshotStore, newest_on_log};
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::lineage::{Epoch, Lineage};
-use eddyline_serving::state::restore::SnapshotHead;
 use eddyline_serving::state::{ApplyError, ServingState};
 
-use super::snapshots::{newest, open_snapshots};
+use super::snapshots::{head, newest, open_snapshots};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
@@ -29,15 +28,6 @@ fn drain_into(
     let head = head(&restored);
     let (rows, users) = restored.drain(core);
     state.restore(&head, rows, users)
-}
-
-fn head(restored: &Restored) -> SnapshotHead {
-    SnapshotHead {
-        lineage: restored.lineage(),
-        epoch: restored.epoch(),
-        logical_time: restored.logical_time(),
-        counts: restored.counts(),
-    }
 }
 
 fn behind(restored: &Restored) -> Position {

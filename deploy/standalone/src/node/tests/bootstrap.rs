@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use eddyline_connect::deltas::DeltaPublisher;
-use eddyline_dataflows::{Committed, Engine, EngineOutputs, Output, start_with};
-use eddyline_schemas::lineage::Lineage;
+use eddyline_serving::door::{Door, DoorLimits};
+use eddyline_serving::http::Operations;
 use eddyline_serving::state::ServingState;
+use eddyline_serving::state::items::ItemRow;
 
 use super::window::{Window, deltas_end};
 use super::{
-    Arc, BodyKind, Config, Epoch, EventLog, Layers, Replica, SystemClock, UserId, ask, dataflow,
-    events, is_ready, log, replica, shown, wait,
+    Arc, BodyKind, Config, Epoch, EventLog, Layers, Publishing, Replica, SystemClock, UserId, ask,
+    config as plain, dataflow, events, is_ready, log, replica, shown, wait,
 };
-use crate::node::engine_config;
-use crate::node::snapshots::Kept;
 
 const WHO: [&str; 7] = ["u0", "u1", "u7", "u19", "fresh", "gone", "nobody"];
 
@@ -25,25 +23,11 @@ fn keeping(folder: &Path) -> Config {
     layers.finish().check().expect("the defaults hold together")
 }
 
-/// A dataflow that folds all there is, publishes it, and leaves a snapshot.
+/// A dataflow that folds all there is, publishes it, and leaves a snapshot where it may.
 fn fold(config: &Config, log: &Arc<dyn EventLog>) -> Epoch {
-    let kept = Kept::open(config, log).expect("the folder can be used");
-    let lineage = Lineage::root(config.core.hash());
-    let mut publisher = DeltaPublisher::open(Arc::clone(log), lineage).expect("readable");
-    let publish = move |committed: Committed| {
-        publisher.publish(&committed.deltas).expect("memory can be written");
-    };
-    let output = Output::Sink(Box::new(publish));
-    let outputs = EngineOutputs { output, snapshots: kept.writer, from: kept.from };
-    let engine = start_with(engine_config(config), Arc::clone(log), outputs).expect("starts");
-    wait("an empty backlog", || is_drained(&engine));
-    engine.shutdown().expect("nothing was wrong").epoch
-}
-
-fn is_drained(engine: &Engine) -> bool {
-    let at = engine.status();
-    assert_eq!(at.failure, None);
-    at.is_recovered && at.lag_records == 0 && at.committed_epoch == at.bound_epoch
+    let flow = Publishing::open(config, Arc::clone(log)).expect("the folder can be used");
+    wait("an empty backlog", || is_ready(&flow) && flow.pipeline().lag == 0);
+    flow.close().expect("nothing was wrong").epoch
 }
 
 fn bootstrapped(config: &Config, log: Arc<dyn EventLog>) -> Replica {
@@ -51,11 +35,7 @@ fn bootstrapped(config: &Config, log: Arc<dyn EventLog>) -> Replica {
 }
 
 fn send(log: &Arc<dyn EventLog>, text: &str, events: usize) {
-    let door = eddyline_serving::door::Door::new(
-        Arc::clone(log),
-        Arc::new(SystemClock),
-        eddyline_serving::door::DoorLimits::default(),
-    );
+    let door = Door::new(Arc::clone(log), Arc::new(SystemClock), DoorLimits::default());
     let door = door.expect("starts");
     let answer = door.submit_body_blocking(text.as_bytes(), BodyKind::Json);
     assert_eq!(answer.expect("the door is open").accepted, events);
@@ -82,7 +62,7 @@ fn changes(log: &Arc<dyn EventLog>, round: u32) {
 fn tables(state: &ServingState) -> Vec<String> {
     let tables = state.tables();
     let bits = |row: &[f32]| row.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
-    let row = |(slot, row): (_, &eddyline_serving::state::items::ItemRow)| {
+    let row = |(slot, row): (_, &ItemRow)| {
         let vectors = (bits(tables.vectors().row(slot)), bits(tables.contexts().row(slot)));
         let known = (row.item, &row.id, &row.document, row.first_seen, row.deleted);
         let counted = (&row.popularity, row.events, &row.covisited);
@@ -150,7 +130,7 @@ fn a_replica_that_begins_with_a_snapshot_is_the_one_that_saw_every_epoch() {
     let behind_second = deltas_end(&*log);
     for k in 2..5 {
         changes(&log, k);
-        dataflow(&log).close().expect("it ends well");
+        fold(&plain(), &log);
     }
     assert_equal(&early, &all);
     // No deltas are left of what the snapshot holds.
@@ -182,7 +162,7 @@ fn a_gap_in_the_deltas_is_passed_over_with_a_snapshot() {
     window.close();
     send(&log, &events(31), 340);
     changes(&log, 1);
-    dataflow(&log).close().expect("it ends well");
+    fold(&plain(), &log);
     let lost = deltas_end(&*log);
     changes(&log, 2);
     let flow = dataflow(&log);
@@ -196,7 +176,7 @@ fn a_gap_in_the_deltas_is_passed_over_with_a_snapshot() {
     assert!(fold(&config, &log) > first);
     assert_equal(&gapped, &all);
     changes(&log, 3);
-    dataflow(&log).close().expect("it ends well");
+    fold(&plain(), &log);
     assert_equal(&gapped, &all);
 }
 
