@@ -210,7 +210,7 @@ class Cluster:
         check.that("it says that it cannot leave alone", "cannot leave alone" in follower.said())
         check.equal("exit code of process 0, which lost it", leader.ended(), 69)
         check.that("which says so", "lost process 1" in leader.said(), leader.said())
-        for key, differing in (("[core]", ("--set", "core.seed=7")), ("--workers", ("--workers", 2))):
+        for key, differing in (("[core]", ("--set", "core.seed=7")), ("--workers", ("--set", "dataflow.workers=2"))):
             _, leader, follower = self.start(1, supervised=False, differing=differing)
             for process in (leader, follower):
                 check.equal(f"another {key}: exit code", process.ended(60), 78)

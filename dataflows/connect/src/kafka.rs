@@ -105,6 +105,11 @@ impl KafkaLog {
     }
 }
 
+/// Deletes all topics at `address`; those that are missing already are no error.
+pub(crate) fn delete(address: KafkaAddress) -> Result<(), OpenError> {
+    topics::delete(&Connection::open(address)?)
+}
+
 impl EventLog for KafkaLog {
     fn append(&self, batch: Vec<Append>) -> Result<Vec<Offset>, AppendError> {
         if batch.is_empty() {

@@ -16,6 +16,8 @@ pub mod crash;
 pub mod deltas;
 pub mod embedded;
 pub mod features;
+#[cfg(feature = "fluvio")]
+pub mod fluvio;
 pub mod kafka;
 pub mod layout;
 pub mod log;

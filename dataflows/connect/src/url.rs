@@ -1,18 +1,26 @@
 //! Which event log, by URL: `memory:`, or `embedded:` and a folder, such as `embedded:./data`, or
-//! `kafka://host:port/namespace`.
+//! `kafka://host:port/namespace`, or, where the build has it, `fluvio://host:port/namespace`.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
 use crate::embedded::EmbeddedLog;
-use crate::kafka::{KafkaAddress, KafkaLog};
+#[cfg(feature = "fluvio")]
+use crate::fluvio::{self, FluvioAddress, FluvioLog};
+use crate::kafka::{self, KafkaAddress, KafkaLog};
 use crate::layout::LogLayout;
 use crate::log::{EventLog, OpenError};
 use crate::memory::MemoryLog;
 
 /// Schemes that [`open_log`] can open.
-pub const SCHEMES: [&str; 3] = ["memory:", "embedded:FOLDER", "kafka://HOST:PORT/NAMESPACE"];
+pub const SCHEMES: &[&str] = &[
+    "memory:",
+    "embedded:FOLDER",
+    "kafka://HOST:PORT/NAMESPACE",
+    #[cfg(feature = "fluvio")]
+    "fluvio://HOST:PORT/NAMESPACE",
+];
 
 /// A URL that names a log this build can open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +28,8 @@ enum LogUrl<'a> {
     Memory,
     Embedded(&'a Path),
     Kafka(Box<KafkaAddress>),
+    #[cfg(feature = "fluvio")]
+    Fluvio(Box<FluvioAddress>),
 }
 
 /// Opens the log that `url` names, on the machine's clock; Kafka's brokers have clocks of their own.
@@ -29,7 +39,23 @@ pub fn open_log(url: &str, layout: LogLayout) -> Result<Arc<dyn EventLog>, OpenE
         LogUrl::Memory => Arc::new(MemoryLog::new(layout, clock)),
         LogUrl::Embedded(folder) => Arc::new(EmbeddedLog::open(folder, layout, clock)?),
         LogUrl::Kafka(address) => Arc::new(KafkaLog::open(*address, layout)?),
+        #[cfg(feature = "fluvio")]
+        LogUrl::Fluvio(address) => Arc::new(FluvioLog::open(*address, layout, clock)?),
     })
+}
+
+/// Deletes all topics of the log that `url` names, for ever: for who made them for a while only.
+pub fn delete_log(url: &str) -> Result<(), OpenError> {
+    match LogUrl::parse(url)? {
+        LogUrl::Memory => Ok(()),
+        LogUrl::Embedded(_) => Err(OpenError::Url {
+            url: url.to_owned(),
+            reason: "an embedded log is deleted with its folder".to_owned(),
+        }),
+        LogUrl::Kafka(address) => kafka::delete(*address),
+        #[cfg(feature = "fluvio")]
+        LogUrl::Fluvio(address) => fluvio::delete(*address),
+    }
 }
 
 /// Tells whether [`open_log`] would know what `url` means, without opening anything.
@@ -56,8 +82,15 @@ impl<'a> LogUrl<'a> {
                 Ok(address) => Ok(Self::Kafka(Box::new(address))),
                 Err(reason) => Err(refused(reason)),
             },
+            #[cfg(feature = "fluvio")]
+            ("fluvio", rest) => match FluvioAddress::parse(rest) {
+                Ok(address) => Ok(Self::Fluvio(Box::new(address))),
+                Err(reason) => Err(refused(reason)),
+            },
+            #[cfg(not(feature = "fluvio"))]
             ("fluvio", _) => {
-                Err(refused(format!("this build has no {scheme} adapter yet, it has {known}")))
+                let remedy = "build it with cargo build --release --features fluvio";
+                Err(refused(format!("this build has no Fluvio adapter: {remedy}")))
             }
             _ => Err(refused(format!("unknown scheme {scheme:?}, write one of {known}"))),
         }
@@ -87,7 +120,14 @@ mod tests {
         let address = KafkaAddress::parse("//broker:9092/shop").expect("valid");
         check("kafka://broker:9092/shop", Ok(LogUrl::Kafka(Box::new(address))));
         check("kafka:broker:9092", Err("write kafka://host:port"));
-        check("fluvio://sc", Err("no fluvio adapter yet"));
+        #[cfg(not(feature = "fluvio"))]
+        check("fluvio://sc:9003/shop", Err("no Fluvio adapter: build it with cargo build"));
+        #[cfg(feature = "fluvio")]
+        {
+            let address = FluvioAddress::parse("//sc:9003/shop").expect("valid");
+            check("fluvio://sc:9003/shop", Ok(LogUrl::Fluvio(Box::new(address))));
+            check("fluvio:sc:9003", Err("write fluvio://host:port"));
+        }
         check("redis://h", Err("unknown scheme \"redis\", write one of memory:, embedded:FOLDER"));
         check("data", Err("no scheme"));
     }

@@ -1,17 +1,19 @@
 //! `eddyline bench`: the numbers of the README, measured on this machine.
 //!
-//! Each benchmark prints one JSON object with `--json`, its baseline in the same run. The log lies
-//! in a temporary folder inside the data folder, so that it is on the same disk as real data.
+//! Each benchmark prints one JSON object with `--json`, its baseline in the same run.
 
+mod backends;
 mod baseline;
 mod crashes;
 #[cfg(test)]
 mod delta_sizes;
 mod determinism;
 mod factors;
+mod fleet;
 pub(crate) mod freshness;
 mod ingest;
 mod memory;
+mod recovery;
 mod stream;
 mod zipf;
 
@@ -19,15 +21,20 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use crate::client::Client;
 use crate::config::{Config, ConfigArgs, load};
 use crate::exit::{Exit, OrStop, Outcome};
 use crate::node::Node;
 use crate::output::{Format, print_json, print_json_line, print_table};
+use crate::up::Stopping;
+use backends::{BackendArgs, Traces, fresh_name};
 use crashes::CrashesArgs;
 use determinism::{DeterminismArgs, FollowerArgs};
+use freshness::Asked;
 use ingest::IngestBenchArgs;
+use recovery::RecoveryArgs;
 use stream::{Bodies, StreamShape};
 
 /// What to measure.
@@ -39,6 +46,8 @@ pub(crate) enum BenchVerb {
     Freshness(FreshnessBenchArgs),
     /// Crashes, lost replies, zombies: seeded schedules against the epoch protocol
     Crashes(CrashesArgs),
+    /// Seconds from a snapshot to the first epoch behind it, and what a snapshot costs
+    Recovery(RecoveryArgs),
     /// Digests of one stream, folded in every way that must not matter
     Determinism(DeterminismArgs),
     /// A further process of `bench determinism`
@@ -71,6 +80,8 @@ pub(crate) struct BenchArgs {
 pub(crate) struct FreshnessBenchArgs {
     #[command(flatten)]
     pub common: BenchArgs,
+    #[command(flatten)]
+    pub backends: BackendArgs,
     /// Other events per second that stream in meanwhile
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     pub rate: u64,
@@ -91,6 +102,7 @@ pub(crate) fn run(verb: &BenchVerb, config: &ConfigArgs) -> Outcome {
         BenchVerb::Ingest(args) => ingest::run(args, config),
         BenchVerb::Freshness(args) => run_freshness(args, config),
         BenchVerb::Crashes(args) => crashes::run(args),
+        BenchVerb::Recovery(args) => recovery::run(args, config),
         BenchVerb::Determinism(args) => determinism::run(args, config),
         BenchVerb::Follower(args) => determinism::follow(args),
     }
@@ -117,6 +129,17 @@ impl BenchArgs {
         Ok((config, folder))
     }
 
+    /// The same on the servers that are asked for.
+    fn config_on(
+        &self,
+        backends: &BackendArgs,
+        config: &ConfigArgs,
+    ) -> Outcome<(Config, TempDir, Traces)> {
+        let (mut config, folder) = self.config(config)?;
+        let traces = backends.take(&mut config, &fresh_name())?;
+        Ok((config, folder, traces))
+    }
+
     fn print<T: Serialize>(&self, report: &T) -> Outcome {
         match self.output {
             _ if self.json => print_json(report),
@@ -141,14 +164,25 @@ fn print_members(report: &impl Serialize) -> Outcome {
 
 /// A node that answers HTTP on a free port of loopback, for as long as `run` takes.
 fn with_http<T: Send>(node: &Node, run: impl FnOnce(&Client) -> Outcome<T> + Send) -> Outcome<T> {
+    let serve = |listener, stopping: Stopping| {
+        node.serve(listener, None, async move { stopping.wait_for_signal().await })
+    };
+    while_serving(serve, run)
+}
+
+/// Whatever `serve` answers with on a free port of loopback, for as long as `run` takes.
+fn while_serving<T: Send, F: Future<Output = Outcome>>(
+    serve: impl FnOnce(TcpListener, Stopping) -> F,
+    run: impl FnOnce(&Client) -> Outcome<T> + Send,
+) -> Outcome<T> {
     let runtime =
         tokio::runtime::Runtime::new().or_stop(Exit::Io, || "starting the runtime".into())?;
     let listener = runtime
-        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .block_on(TcpListener::bind("127.0.0.1:0"))
         .or_stop(Exit::Io, || "listening on loopback".into())?;
     let address = listener.local_addr().or_stop(Exit::Io, || "reading the port".into())?;
     let client = Client::new(&format!("http://{address}"), None);
-    let stopping = crate::up::Stopping::default();
+    let stopping = Stopping::default();
     std::thread::scope(|scope| {
         let ends = stopping.clone();
         let measured = scope.spawn(move || {
@@ -156,9 +190,7 @@ fn with_http<T: Send>(node: &Node, run: impl FnOnce(&Client) -> Outcome<T> + Sen
             ends.stop();
             measured
         });
-        let served = runtime.block_on(node.serve(listener, None, async move {
-            stopping.wait_for_signal().await;
-        }));
+        let served = runtime.block_on(serve(listener, stopping));
         let measured = match measured.join() {
             Ok(measured) => measured?,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -175,7 +207,7 @@ fn load_catalogue(node: &Node, shape: &StreamShape) -> Outcome {
 }
 
 fn run_freshness(args: &FreshnessBenchArgs, config: &ConfigArgs) -> Outcome {
-    let (config, folder) = args.common.config(config)?;
+    let (config, folder, traces) = args.common.config_on(&args.backends, config)?;
     let shape = StreamShape {
         users: args.users,
         items: args.items,
@@ -183,12 +215,13 @@ fn run_freshness(args: &FreshnessBenchArgs, config: &ConfigArgs) -> Outcome {
         item_skew: 1.0,
         seed: args.common.seed,
     };
+    let asked = Asked { rate: args.rate, samples: args.samples.max(1), from: 0 };
     let node = Node::open(config)?;
-    load_catalogue(&node, &shape)?;
-    let measured = with_http(&node, |client| {
-        freshness::measure(client, shape, args.rate, args.samples.max(1))
-    });
-    node.close()?;
+    let measured =
+        load_catalogue(&node, &shape).and_then(|()| freshness::of_node(&node, shape, asked));
+    let closed = node.close();
     drop(folder);
+    traces.clean_up()?;
+    closed?;
     args.common.print(&measured?)
 }

@@ -39,11 +39,11 @@ pub(crate) struct Cli {
     #[arg(
         long,
         value_name = "FILTER",
-        env = "EDDYLINE_LOG",
+        env = "EDDYLINE_LOG_FILTER",
         default_value = "warn,eddyline=info",
         global = true
     )]
-    pub log: String,
+    pub log_filter: String,
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -126,6 +126,8 @@ pub(crate) enum Verb {
     /// Measure the numbers of the README on this machine
     #[command(after_long_help = "Examples:
   eddyline bench ingest --json
+  eddyline bench ingest --log kafka://broker:9092 --features redis://host:6379 --json
+  eddyline bench recovery --json
   eddyline bench freshness --json --rate 2000
   eddyline bench crashes --schedules 10000 --seed 1
   eddyline bench crashes --plant emit-before-bind --schedules 300
@@ -175,6 +177,10 @@ mod tests {
         ok("eddyline evaluate --dataset online-retail --path d --json --workers 2");
         ok("eddyline digest --data d --recompute --workers 4 --epoch 7");
         ok("eddyline bench freshness --json --rate 2000 --samples 1000");
+        ok("eddyline bench ingest --log kafka://b:9092 --features redis://r --log-filter error");
+        ok("eddyline bench ingest --processes 2 --workers 1 --fleet");
+        ok("eddyline bench freshness --log kafka://b:9092 --features redis://r --keep");
+        ok("eddyline bench recovery --events 1000 --state-bytes 1000000 --json");
         ok("eddyline bench crashes --json --schedules 10 --seed 7 --plant no-fence");
         ok("eddyline bench determinism --json --events 1000 --one-process");
         let refused = |line: &str| {

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     allocator::keep_memory_longer();
     let cli = Cli::parse();
     tell_of_bugs();
-    match start_logs(&cli.log).and_then(|()| arm_crash_points()).and_then(|()| run(&cli)) {
+    match start_logs(&cli.log_filter).and_then(|()| arm_crash_points()).and_then(|()| run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(stop) => {
             eprintln!("{stop}");
@@ -65,7 +65,7 @@ fn run(cli: &Cli) -> Outcome {
 /// Logs go to stderr, coloured on a terminal unless `NO_COLOR` is set.
 fn start_logs(filter: &str) -> Outcome {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .or_stop(Exit::Usage, || format!("--log {filter}"))
+        .or_stop(Exit::Usage, || format!("--log-filter {filter}"))
         .map_err(|stop| stop.remedy("write it like info, or warn,eddyline=debug"))?;
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()

@@ -9,6 +9,7 @@
 //! absent; a clean close leaves it with the digest of the last epoch.
 
 mod bootstrap;
+mod bound;
 mod dataflow;
 mod emission;
 mod mirror;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 use eddyline_connect::clock::SystemClock;
 use eddyline_connect::log::{EventLog, OpenError};
 use eddyline_connect::url::open_log;
-use eddyline_dataflows::{EngineConfig, EngineStatus, StateDigest};
+use eddyline_dataflows::{EngineConfig, StateDigest, Workers};
 use eddyline_schemas::lineage::Lineage;
 use eddyline_serving::door::{Door, DoorLimits};
 use eddyline_serving::http::{Access, AppState, DemoInfo, HashedKey, HttpConfig, serve};
@@ -57,6 +58,7 @@ pub(crate) struct Node {
     door: Arc<Door>,
     dataflow: Arc<Dataflow>,
     state: Arc<ServingState>,
+    mirroring: Option<Arc<Mirroring>>,
     /// Ends its thread when dropped.
     _reindexer: Reindexer,
 }
@@ -94,11 +96,21 @@ impl Node {
     /// before is folded again while the node already takes events.
     pub(crate) fn open(config: Config) -> Outcome<Self> {
         check_alone(&config)?;
+        let engine = engine_config(&config);
+        Self::open_with(config, engine)
+    }
+
+    /// As [`Self::open`], with workers elsewhere too.
+    pub(crate) fn open_on(config: Config, workers: Workers) -> Outcome<Self> {
+        let engine = EngineConfig { workers, ..engine_config(&config) };
+        Self::open_with(config, engine)
+    }
+
+    fn open_with(config: Config, engine: EngineConfig) -> Outcome<Self> {
         let log = open_event_log(&config)?;
         forget_digest(&config.data_dir)?;
         let (lineage, store) = (Lineage::root(config.core.hash()), open_store(&config)?);
-        let mirroring =
-            store.clone().map(|store| Mirroring::start(store, lineage, Arc::clone(&log)));
+        let mirroring = store.clone().map(|store| Mirroring::start(store, lineage, &log));
         let mirroring = mirroring.transpose()?.map(Arc::new);
         let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
         let state = Arc::new(state);
@@ -108,9 +120,9 @@ impl Node {
             mirroring.iter().for_each(|mirroring| mirroring.seed(&config, from));
         }
         let dataflow = Dataflow::start(
-            engine_config(&config),
+            engine,
             Arc::clone(&log),
-            (Arc::clone(&state), mirroring),
+            (Arc::clone(&state), mirroring.clone()),
             (kept, config.ready_lag_records),
         )?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
@@ -118,7 +130,7 @@ impl Node {
         let reindexer = Reindexer::start(Arc::clone(&state))
             .or_stop(Exit::Io, || "starting the index builder".into())?;
         let (door, dataflow) = (Arc::new(door), Arc::new(dataflow));
-        Ok(Self { config, door, dataflow, state, _reindexer: reindexer })
+        Ok(Self { config, door, dataflow, state, mirroring, _reindexer: reindexer })
     }
 
     /// The configuration that it runs on.
@@ -139,11 +151,6 @@ impl Node {
         self.state.progress()
     }
 
-    /// Where the engine is.
-    pub(crate) fn status(&self) -> Outcome<EngineStatus> {
-        self.dataflow.status().ok_or_else(|| Stop::new(Exit::Bug, "the engine is closed already"))
-    }
-
     /// The digest of all state now.
     pub(crate) fn digest(&self) -> Outcome<StateDigest> {
         self.dataflow.state_digest().or_stop(Exit::Failure, || "hashing the state".into())
@@ -160,6 +167,20 @@ impl Node {
                 let visible = self.progress().counts.accepted;
                 let message = format!("{visible} of {records} records are visible in {patience:?}");
                 return Err(Stop::new(Exit::Failure, message));
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+
+    /// Waits until the feature store, where there is one, has acknowledged all that is visible now.
+    pub(crate) fn wait_mirrored(&self, patience: Duration) -> Outcome {
+        let Some(mirroring) = &self.mirroring else { return Ok(()) };
+        let (started, epoch) = (Instant::now(), self.progress().epoch);
+        while !mirroring.has(epoch) {
+            if started.elapsed() > patience {
+                let message = format!("the feature store is not at epoch {epoch} in {patience:?}");
+                return Err(Stop::new(Exit::Unavailable, message));
             }
             std::thread::sleep(Duration::from_micros(500));
         }

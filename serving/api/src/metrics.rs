@@ -50,7 +50,7 @@ const SHED: Description =
     row("eddyline_shed_total", "counter", "requests turned away because a queue was full");
 
 /// Every metric of the crate, in the order of the exposition.
-pub const TABLE: [Description; 16] = [
+pub const TABLE: [Description; 17] = [
     FRESHNESS,
     REQUEST,
     ANSWERS,
@@ -60,6 +60,7 @@ pub const TABLE: [Description; 16] = [
     Gauge::SourceLag.description(),
     Gauge::BoundEpoch.description(),
     Gauge::CommittedEpoch.description(),
+    Gauge::SnapshotEpoch.description(),
     Gauge::ServingEpoch.description(),
     Gauge::PipelineAccepted.description(),
     Gauge::PipelineApplied.description(),
@@ -76,6 +77,7 @@ pub enum Gauge {
     SourceLag,
     BoundEpoch,
     CommittedEpoch,
+    SnapshotEpoch,
     ServingEpoch,
     PipelineAccepted,
     PipelineApplied,
@@ -94,6 +96,9 @@ impl Gauge {
             Self::BoundEpoch => ("eddyline_bound_epoch", "gauge", "last epoch that was bound"),
             Self::CommittedEpoch => {
                 ("eddyline_committed_epoch", "gauge", "last epoch that the dataflow committed")
+            }
+            Self::SnapshotEpoch => {
+                ("eddyline_snapshot_epoch", "gauge", "epoch of the newest snapshot of the state")
             }
             Self::ServingEpoch => {
                 ("eddyline_serving_epoch", "gauge", "last epoch that answers reflect")

@@ -177,7 +177,8 @@ fn parse(url: &str) -> Result<FeaturesUrl, OpenFeaturesError> {
             Err(refused(url, format!("write two slashes: {scheme}://HOST:PORT")))
         }
         ("rediss" | "rediss+cluster", _) => {
-            Err(refused(url, "this build speaks to Redis without TLS: use a tunnel".to_owned()))
+            let remedy = "run a tunnel, such as stunnel, and name its local end: redis://HOST:PORT";
+            Err(refused(url, format!("TLS to Redis is not there yet: {remedy}")))
         }
         _ => Err(refused(url, format!("unknown scheme {scheme:?}, write one of {known}"))),
     }

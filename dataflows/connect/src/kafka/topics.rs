@@ -121,6 +121,24 @@ pub(super) fn prepare(connection: &Connection, layout: LogLayout) -> Result<Chec
     })
 }
 
+/// Deletes all topics.
+pub(super) fn delete(connection: &Connection) -> Result<(), OpenError> {
+    let admin = Admin::new(connection, LogLayout::default())?;
+    let names: Vec<&str> = connection.names.iter().map(String::as_str).collect();
+    let deleted = block_on(admin.client.delete_topics(&names, &admin.options()))
+        .map_err(|error| admin.failed("delete topics".to_owned(), &error))?;
+    for one in deleted {
+        match one {
+            Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+            Err((name, code)) => {
+                let error = KafkaError::AdminOp(code);
+                return Err(admin.failed(format!("delete the topic {name}"), &error));
+            }
+        }
+    }
+    Ok(())
+}
+
 struct Admin<'a> {
     connection: &'a Connection,
     layout: LogLayout,

@@ -190,7 +190,7 @@ pub enum OpenError {
     },
     /// No broker answered in time: start one, or correct the URL.
     #[error(
-        "no Kafka broker of {servers} answered within {} s ({reason}): start it, or correct log.url",
+        "no broker of {servers} answered within {} s ({reason}): start it, or correct log.url",
         waited.as_secs_f32()
     )]
     Unreachable {
@@ -203,7 +203,7 @@ pub enum OpenError {
     },
     /// The brokers refuse who we are: correct user or password.
     #[error(
-        "the Kafka brokers of {servers} refuse the credentials ({reason}): correct user, \
+        "the brokers of {servers} refuse the credentials ({reason}): correct user, \
          password_file and mechanism in log.url"
     )]
     Credentials {
@@ -221,7 +221,7 @@ pub enum OpenError {
         report: String,
     },
     /// The brokers do not do what opening needs.
-    #[error("the Kafka brokers of {servers} do not {what}")]
+    #[error("the brokers of {servers} do not {what}")]
     Brokers {
         /// As the URL names them.
         servers: String,

@@ -122,7 +122,7 @@ impl S3Objects {
             _ if said.contains("403 Forbidden") || said.contains("401 Unauthorized") => {
                 no_rights.to_owned()
             }
-            _ => return ObjectError::Unavailable { store, doing, source: Box::new(error) },
+            _ => return ObjectError::Unavailable { store, doing, source: root(&error).into() },
         };
         ObjectError::Refused { store, doing, reason, source: Box::new(error) }
     }
@@ -143,6 +143,12 @@ impl S3Objects {
             store.put_opts(&path, bytes.into(), PutMode::Create.into()).await.map(drop)
         })
     }
+}
+
+/// What went wrong at the bottom: every layer above repeats it.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
 fn no_bucket(bucket: &Bucket) -> String {

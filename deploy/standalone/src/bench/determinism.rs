@@ -22,6 +22,7 @@ use super::stream::StreamShape;
 use crate::config::{Config, ConfigArgs};
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use folding::Folding;
+pub(super) use folding::Followers;
 use narrow::Narrow;
 
 /// Flags of `bench determinism`.
@@ -168,21 +169,24 @@ fn fold(way: &Way, log: &Arc<dyn EventLog>, (config, folder): (&Config, &Path)) 
     let run = if way.processes == 1 {
         folding.run(way.workers.into())?
     } else {
-        let cluster = cluster(way, config)?;
+        let cluster = cluster((way.workers, way.processes), config)?;
         folding.run_with_followers(cluster, folder)?
     };
     Ok(Run { run: way.run.into(), workers: way.workers, processes: way.processes, ..run })
 }
 
-/// Processes on ports of loopback that were free a moment ago.
-fn cluster(way: &Way, config: &Config) -> Outcome<ClusterConfig> {
+/// So many processes of so many workers, on ports of loopback that were free a moment ago.
+pub(super) fn cluster(
+    (workers, processes): (usize, usize),
+    config: &Config,
+) -> Outcome<ClusterConfig> {
     let listen = |_| std::net::TcpListener::bind("127.0.0.1:0");
-    let bound: std::io::Result<Vec<_>> = (0..way.processes).map(listen).collect();
+    let bound: std::io::Result<Vec<_>> = (0..processes).map(listen).collect();
     let bound = bound.or_stop(Exit::Io, || "looking for free ports of loopback".into())?;
     let address = |socket: &std::net::TcpListener| socket.local_addr().map(|at| at.to_string());
     let hosts: std::io::Result<Vec<_>> = bound.iter().map(address).collect();
     Ok(ClusterConfig {
-        workers: way.workers,
+        workers,
         index: 0,
         hosts: hosts.or_stop(Exit::Io, || "looking for free ports of loopback".into())?,
         deployment: config.data_dir.display().to_string(),

@@ -13,7 +13,6 @@ use eddyline_connect::features::{
     FeatureStore, FeatureStoreError, FeatureStoreOptions, FeatureWrite, Watermarks,
 };
 use eddyline_connect::log::EventLog;
-use eddyline_dataflows::last_bound_epoch;
 use eddyline_dataflows::snapshot::Restored;
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::{Epoch, Lineage};
@@ -21,6 +20,7 @@ use eddyline_serving::http::operations::Dependency;
 use eddyline_serving::metrics::Histogram;
 use eddyline_serving::metrics::store::{StoreMetrics, StoreReport};
 
+use super::bound::bound_epoch;
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 
@@ -115,13 +115,12 @@ impl Mirroring {
     pub(super) fn start(
         store: Arc<RedisFeatureStore>,
         lineage: Lineage,
-        log: Arc<dyn EventLog>,
+        log: &Arc<dyn EventLog>,
     ) -> Outcome<Self> {
         // The store first: whatever it shows is bound by then, whoever else writes it.
         let marks = watermarks(&store)?;
         check_lineage(&marks, lineage)?;
-        let head =
-            last_bound_epoch(log).or_stop(Exit::Failure, || "reading the bindings".into())?;
+        let head = bound_epoch(log, marks.greatest().unwrap_or_default())?;
         check_not_ahead(&marks, head)?;
         let visible = Arc::new(Histogram::default());
         let tell = teller(Arc::clone(&visible));
@@ -141,6 +140,12 @@ impl Mirroring {
     /// Stands for every epoch up to the one that the dataflow goes on from; before any other.
     pub(super) fn seed(&self, config: &Config, restored: &Restored) {
         self.mirror.seed(restored.epoch(), restored.users(&config.core).collect());
+    }
+
+    /// Whether the store has acknowledged every epoch up to `epoch`.
+    pub(super) fn has(&self, epoch: Epoch) -> bool {
+        let at = self.mirror.report();
+        at.is_whole && at.stored >= epoch
     }
 
     /// Ends when the store has all that was committed, or cannot take it now.

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use eddyline_connect::deltas::DeltaPublisher;
 use eddyline_connect::log::EventLog;
-use eddyline_dataflows::{
-    EngineError, EngineOutputs, Output, StateDigest, last_bound_epoch, start_with,
-};
+use eddyline_dataflows::{EngineError, EngineOutputs, Output, StateDigest, start_with};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
@@ -14,6 +12,7 @@ use eddyline_serving::http::Operations;
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::metrics::store::StoreMetrics;
 
+use super::bound::bound_epoch;
 use super::emission::{Closing, DeltaOutputs};
 use super::engine_config;
 use super::mirror::{Mirroring, open_store};
@@ -34,7 +33,7 @@ impl Publishing {
         let lineage = Lineage::root(config.core.hash());
         let publisher = open_publisher(&log, lineage)?;
         let mirroring = open_store(config)?
-            .map(|store| Mirroring::start(store, lineage, Arc::clone(&log)))
+            .map(|store| Mirroring::start(store, lineage, &log))
             .transpose()?
             .map(Arc::new);
         let Kept { from, writer: snapshots } = Kept::open(config, &log)?;
@@ -70,8 +69,7 @@ fn open_publisher(log: &Arc<dyn EventLog>, lineage: Lineage) -> Outcome<DeltaPub
     let cannot = || "cannot go on behind the published deltas".to_owned();
     let publisher =
         DeltaPublisher::open(Arc::clone(log), lineage).or_stop(Exit::Failure, cannot)?;
-    let accepted = last_bound_epoch(Arc::clone(log))
-        .or_stop(Exit::Failure, || "reading the bindings".into())?;
+    let accepted = bound_epoch(log, publisher.found())?;
     publisher.check_not_ahead(accepted).or_stop(Exit::Failure, cannot)?;
     Ok(publisher)
 }

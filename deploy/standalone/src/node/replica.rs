@@ -239,6 +239,7 @@ impl Operations for Following {
             counts: progress.counts,
             bound_epoch: self.bound.epoch(),
             committed_epoch: progress.epoch,
+            snapshot_epoch: Epoch(0),
             lineage: progress.lineage,
             lag: self.bound.lag_records(),
         }

@@ -1,6 +1,7 @@
 //! The snapshots of `snapshots.url`: what a process starts from, and who writes the next one.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use eddyline_connect::log::EventLog;
 use eddyline_connect::objects::{Access, ObjectError, open_objects};
@@ -12,6 +13,7 @@ use eddyline_schemas::lineage::Lineage;
 use eddyline_serving::state::ServingState;
 use eddyline_serving::state::restore::SnapshotHead;
 
+use super::bound::{LOOK_AGAIN, PATIENCE};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
@@ -20,7 +22,12 @@ pub(super) fn open_snapshots(config: &Config, access: Access) -> Outcome<Option<
     let Some(url) = &config.snapshots.url else { return Ok(None) };
     let opened = open_objects(url, access);
     let exit = opened.as_ref().err().map_or(Exit::Io, exit_of_objects);
-    let objects = opened.or_stop(exit, || "cannot use the snapshots of snapshots.url".into())?;
+    let is_away = matches!(exit, Exit::Unavailable);
+    let stopped = opened.or_stop(exit, || "cannot use the snapshots of snapshots.url".into());
+    let objects = stopped.map_err(|stop| match is_away {
+        true => stop.remedy("start the object store, or correct snapshots.url"),
+        false => stop,
+    })?;
     Ok(Some(SnapshotStore::new(objects, &config.core)))
 }
 
@@ -34,13 +41,22 @@ fn exit_of_objects(error: &ObjectError) -> Exit {
     }
 }
 
-/// The newest snapshot of the configured lineage that `log` can go on from.
+/// The newest snapshot of the configured lineage that `log` can go on from. The bindings of another
+/// dataflow may show a moment later than its snapshot.
 pub(super) fn newest(
     config: &Config,
     store: &SnapshotStore,
     log: &Arc<dyn EventLog>,
 ) -> Outcome<Option<Restored>> {
-    let found = newest_on_log(store, log, Lineage::root(config.core.hash()));
+    let (lineage, started) = (Lineage::root(config.core.hash()), Instant::now());
+    let found = loop {
+        let found = newest_on_log(store, log, lineage);
+        let is_ahead = matches!(found, Err(EngineError::Ahead { .. }));
+        if !is_ahead || started.elapsed() >= PATIENCE {
+            break found;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    };
     let exit = match found.as_ref().err() {
         Some(EngineError::InvalidSnapshot(error)) => match &**error {
             SnapshotError::Objects(error) => exit_of_objects(error),

@@ -62,13 +62,14 @@ async fn metrics(State(operations): State<Shared>) -> Response {
 }
 
 /// How far the dataflow is, as gauges.
-pub(crate) fn pipeline_gauges(operations: &dyn Operations) -> [(Gauge, u64); 8] {
+pub(crate) fn pipeline_gauges(operations: &dyn Operations) -> [(Gauge, u64); 9] {
     let pipeline = operations.pipeline();
     let counts = pipeline.counts;
     [
         (Gauge::SourceLag, pipeline.lag),
         (Gauge::BoundEpoch, pipeline.bound_epoch.0),
         (Gauge::CommittedEpoch, pipeline.committed_epoch.0),
+        (Gauge::SnapshotEpoch, pipeline.snapshot_epoch.0),
         (Gauge::PipelineAccepted, counts.accepted),
         (Gauge::PipelineApplied, counts.applied),
         (Gauge::PipelineDuplicate, counts.duplicate),

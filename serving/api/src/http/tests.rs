@@ -51,6 +51,7 @@ impl Operations for SteeredOperations {
             counts,
             bound_epoch: Epoch(bound),
             committed_epoch: Epoch(bound),
+            snapshot_epoch: Epoch(0),
             lineage: None,
             lag: 7,
         }

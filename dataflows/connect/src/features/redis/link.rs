@@ -5,9 +5,9 @@
 //! crate's own blocking cluster client gives no such bound (it reconnects, sleeps and asks for the
 //! slot map between retries) and its async one needs a runtime and one slot per pipeline.
 //!
-//! A connection that failed is dropped: a late reply must never be taken for another's. A command whose
-//! slot has moved, or whose connection had been closed, is sent once more: all are idempotent; `ASK`, while a slot is being moved, is an error like any other, and the caller
-//! repeats.
+//! A connection that failed is dropped: a late reply must never be taken for another's. A command
+//! whose slot has moved, or whose connection had been closed, is sent once more: all are idempotent;
+//! `ASK`, while a slot is being moved, is an error like any other, and the caller repeats.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +57,10 @@ struct Node {
     connection: Option<Connection>,
 }
 
+/// The system counts the timeouts of a socket in ticks of its own (4 ms, mostly), and rounds up by
+/// as many as two: asked for 20 ms it returns after 24 to 28. So it is asked for less.
+const TIMEOUT_TICKS: Duration = Duration::from_millis(8);
+
 /// An owner that no node is.
 const NOBODY: u16 = u16::MAX;
 
@@ -82,6 +86,12 @@ fn address_of(addr: &ConnectionAddr) -> Address {
 fn left(deadline: Instant) -> RedisResult<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(timed_out()) } else { Ok(left) }
+}
+
+/// What a socket is told, so that it gives up when `deadline` comes and not behind it.
+fn socket_timeout(deadline: Instant) -> RedisResult<Option<Duration>> {
+    let least = Duration::from_millis(1);
+    left(deadline).map(|left| Some(left.saturating_sub(TIMEOUT_TICKS).max(least)))
 }
 
 fn timed_out() -> RedisError {
@@ -199,9 +209,9 @@ impl Link {
             Some(connection) => connection,
             None => node.connection.insert(connect(&self.servers, &node.address, deadline)?),
         };
-        connection.set_write_timeout(Some(left(deadline)?))?;
+        connection.set_write_timeout(socket_timeout(deadline)?)?;
         connection.send_packed_command(bytes)?;
-        connection.set_read_timeout(Some(left(deadline)?))
+        connection.set_read_timeout(socket_timeout(deadline)?)
     }
 
     /// The next reply of a node that was [sent](Self::send) something.
@@ -290,8 +300,8 @@ fn ask_slots(
         Some(connection) => connection,
         None => node.connection.insert(connect(servers, &node.address, deadline)?),
     };
-    connection.set_write_timeout(Some(left(deadline)?))?;
-    connection.set_read_timeout(Some(left(deadline)?))?;
+    connection.set_write_timeout(socket_timeout(deadline)?)?;
+    connection.set_read_timeout(socket_timeout(deadline)?)?;
     let Value::Array(ranges) = redis::cmd("CLUSTER").arg("SLOTS").query(connection)? else {
         return Err(unexpected("CLUSTER SLOTS"));
     };

@@ -35,18 +35,37 @@ impl Folding<'_> {
     }
 
     pub(super) fn run_with_followers(self, cluster: ClusterConfig, folder: &Path) -> Outcome<Run> {
+        let followers = Followers::start(self.core, &cluster, folder)?;
+        let run = self.run(Workers::Cluster(cluster))?;
+        followers.end()?;
+        Ok(run)
+    }
+}
+
+/// All processes of a cluster but the first, which is this one; killed when dropped.
+pub(in crate::bench) struct Followers(Vec<Follower>);
+
+impl Followers {
+    /// Starts them; what they must know lies in `folder`.
+    pub(in crate::bench) fn start(
+        core: &CoreConfig,
+        cluster: &ClusterConfig,
+        folder: &Path,
+    ) -> Outcome<Self> {
         let ClusterConfig { workers, hosts, deployment, .. } = cluster.clone();
         let followers = 1..hosts.len();
         let path = folder.join("cluster.json");
-        let file = ClusterFile { core: self.core.clone(), workers, hosts, deployment };
+        let file = ClusterFile { core: core.clone(), workers, hosts, deployment };
         let json = serde_json::to_vec(&file).or_stop(Exit::Bug, || "writing JSON".into())?;
         std::fs::write(&path, json).or_stop(Exit::Io, || format!("writing {}", path.display()))?;
         let followers: Outcome<Vec<Follower>> =
             followers.map(|index| Follower::start(&path, index)).collect();
-        let followers = followers?;
-        let run = self.run(Workers::Cluster(cluster))?;
-        followers.into_iter().try_for_each(Follower::end)?;
-        Ok(run)
+        followers.map(Self)
+    }
+
+    /// Waits for their end, which follows that of the first process.
+    pub(in crate::bench) fn end(self) -> Outcome {
+        self.0.into_iter().try_for_each(Follower::end)
     }
 }
 
