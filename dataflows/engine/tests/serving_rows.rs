@@ -6,36 +6,45 @@ mod support {
     pub(crate) mod pinned_log;
     pub(crate) mod position;
     pub(crate) mod rebind;
+    pub(crate) mod restored;
+    pub(crate) mod running;
+    pub(crate) mod shop;
     pub(crate) mod snapshots;
 }
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use eddyline_connect::features::mirror::user_writes;
 use eddyline_connect::features::{EmbeddedFeatureStore, FeatureStore, ShardRefill, UserRow};
-use eddyline_dataflows::Folder;
-use eddyline_dataflows::bound::EpochInput;
+use eddyline_connect::log::EventLog;
 use eddyline_dataflows::snapshot::Restored;
 use eddyline_schemas::delta::canonical::write_canonical;
 use eddyline_schemas::delta::{Delta, EpochDeltas};
 use eddyline_schemas::features::UserFeatures;
-use eddyline_schemas::id::UserId;
+use eddyline_schemas::id::{ItemRef, UserId};
 
 use support::contents::binding_values;
 use support::golden_stream::{core, golden_log, path};
-use support::position::position_at;
-use support::snapshots::{Heard, epochs_of, exports_at, fold_rest};
+use support::pinned_log::PinnedLog;
+use support::restored::restored;
+use support::running::{bind_all, refolded};
+use support::shop::Shop;
+use support::snapshots::{epochs_of, exports_at, fold_rest};
 
-const MOVES: [usize; 7] = [0, 1, 2, 9, 27, 49, 50];
+/// A log whose catalogue goes on changing while users go on: records are bound as they come.
+fn shop_log() -> Arc<dyn EventLog> {
+    let pinned = PinnedLog::holding(&[]);
+    let log: Arc<dyn EventLog> = Arc::<PinnedLog>::clone(&pinned);
+    for slice in Shop::new(7).records(2_400).chunks(200) {
+        slice.iter().for_each(|stored| pinned.store(stored));
+        bind_all(&core(), &log, 100);
+    }
+    log
+}
 
-fn all_deltas(inputs: &[EpochInput]) -> Vec<EpochDeltas> {
-    let heard = Heard::default();
-    let mut folder = Folder::start(&core(), 2, heard.sink()).expect("starts");
-    inputs.iter().for_each(|input| {
-        folder.feed(input.clone());
-    });
-    let _ = folder.end();
-    heard.take()
+fn all_deltas(log: &Arc<dyn EventLog>) -> Vec<EpochDeltas> {
+    refolded(&core(), log, 2, None).expect("the log is as it was bound").1
 }
 
 /// Canonical bytes by key, without what an empty table holds anyway.
@@ -111,64 +120,77 @@ fn check(restored: &Restored, rows: (Vec<Delta>, Vec<UserRow>), before: &[EpochD
     }
 }
 
+fn check_all(log: &Arc<dyn EventLog>, moves: &[usize]) {
+    let core = core();
+    let (inputs, epochs) = (epochs_of(&core, log), all_deltas(log));
+    for export in exports_at(&core, 3, &inputs, moves) {
+        let at = export.epoch().0 as usize;
+        let (state, mut drained) = (restored(&core, &export), restored(&core, &export));
+        let rows: (Vec<Delta>, Vec<UserRow>) =
+            (state.deltas(&core).collect(), state.users(&core).collect());
+        let (deltas, users) = drained.drain(&core);
+        assert!(deltas.eq(rows.0.iter().cloned()), "drained at {at}");
+        assert!(users.eq(rows.1.iter().cloned()), "drained at {at}");
+        check(&state, rows, &epochs[..at]);
+        // What is told after a move, and kept for the next snapshot, is the same too.
+        let (_, rest) = fold_rest(&core, 2, state, &inputs);
+        assert!(rest == epochs[at..], "epochs after {at}");
+    }
+}
+
 #[test]
 fn rows_of_a_snapshot_are_what_the_deltas_left_behind() {
     let log = golden_log();
     assert_eq!(binding_values(&*log).len(), 51, "{}", path("stream.bindings.hex").display());
-    let inputs = epochs_of(&core(), &log);
-    let epochs = all_deltas(&inputs);
-    for export in exports_at(&core(), 3, &inputs, &MOVES) {
-        let at = export.epoch().0 as usize;
-        let again = || Restored::from_export(&core(), &export, position_at(export.epoch()));
-        let restored = again().expect("can be read");
-        let core = core();
-        let rows = || (restored.deltas(&core).collect(), restored.users(&core).collect());
-        check(&restored, rows(), &epochs[..at]);
-        let mut drained = again().expect("can be read");
-        let deltas: Vec<Delta> = drained.drain_deltas(&core).collect();
-        let rows: (Vec<Delta>, Vec<UserRow>) = rows();
-        assert!(deltas == rows.0 && drained.drain_users(&core).eq(rows.1), "drained at {at}");
-        // What is told after a move, and kept for the next snapshot, is the same too.
-        let (_, rest) = fold_rest(&core, 2, restored, &inputs);
-        assert!(rest == epochs[at..], "epochs after {at}");
-    }
+    check_all(&log, &[0, 1, 9, 27, 50]);
+}
+
+#[test]
+fn rows_of_a_snapshot_are_what_the_deltas_of_a_changing_catalogue_left_behind() {
+    let log = shop_log();
+    let epochs = all_deltas(&log).len();
+    check_all(&log, &[1, 4, epochs / 2, epochs * 3 / 4, epochs]);
 }
 
 /// The stream is worth its place: it holds what only the past deltas knew.
 #[test]
 fn the_stream_tells_what_the_rest_of_the_state_does_not_say() {
-    let inputs = epochs_of(&core(), &golden_log());
-    let epochs = all_deltas(&inputs);
+    let epochs = all_deltas(&shop_log());
     let mut prices = BTreeMap::new();
     let mut features: BTreeMap<UserId, UserFeatures> = BTreeMap::new();
     let mut vectors = BTreeSet::new();
-    let mut erased = 0;
-    for delta in epochs.iter().flat_map(|epoch| &epoch.deltas) {
-        match delta {
-            Delta::Item { item, document, .. } => {
-                prices.insert(*item, document.as_ref().and_then(|document| document.price));
+    let (mut erased, mut outdated, mut without) = (0, 0, 0);
+    for epoch in &epochs {
+        for delta in &epoch.deltas {
+            match delta {
+                Delta::Item { item, document, .. } => {
+                    prices.insert(*item, document.as_ref().and_then(|document| document.price));
+                }
+                Delta::UserFeatures { user, features: Some(told) } => {
+                    features.insert(user.clone(), (**told).clone());
+                }
+                Delta::UserFeatures { user, features: None } => {
+                    erased += 1;
+                    features.remove(user);
+                }
+                Delta::UserVector { user, vector: Some(_) } => drop(vectors.insert(user.clone())),
+                Delta::UserVector { user, vector: None } => drop(vectors.remove(user)),
+                _ => {}
             }
-            Delta::UserFeatures { user, features: Some(told) } => {
-                features.insert(user.clone(), (**told).clone());
-            }
-            Delta::UserFeatures { user, features: None } => {
-                erased += 1;
-                features.remove(user);
-            }
-            Delta::UserVector { user, vector: Some(_) } => drop(vectors.insert(user.clone())),
-            Delta::UserVector { user, vector: None } => drop(vectors.remove(user)),
-            _ => {}
         }
+        outdated += features.values().filter(|told| is_outdated(told, &prices)).count();
+        without += features.keys().filter(|user| !vectors.contains(*user)).count();
     }
-    let outdated = features.values().filter(|told| {
-        let now = told.recent_views.iter().take(5).filter_map(|item| prices[item]);
-        let now = now.fold(None, |range: Option<(f64, f64)>, price| match range {
-            None => Some((price, price)),
-            Some((low, high)) => Some((low.min(price), high.max(price))),
-        });
-        now != told.price_range
-    });
-    assert!(outdated.count() > 3, "prices changed after they were told");
-    assert!(features.keys().any(|user| !vectors.contains(user)), "users without a vector");
+    assert!(outdated > 3, "{outdated} times a price changed after it was told");
+    assert!(without > 3, "{without} times a user had no vector");
     assert!(erased > 3, "{erased} erasures");
+}
+
+fn is_outdated(told: &UserFeatures, prices: &BTreeMap<ItemRef, Option<f64>>) -> bool {
+    let now = told.recent_views.iter().take(5).filter_map(|item| prices[item]);
+    let now = now.fold(None, |range: Option<(f64, f64)>, price| match range {
+        None => Some((price, price)),
+        Some((low, high)) => Some((low.min(price), high.max(price))),
+    });
+    now != told.price_range
 }

@@ -8,6 +8,7 @@
 //! the outside in, so that nothing that was acknowledged is lost. While it runs, `digest.json` is
 //! absent; a clean close leaves it with the digest of the last epoch.
 
+mod bootstrap;
 mod bound;
 mod dataflow;
 mod emission;

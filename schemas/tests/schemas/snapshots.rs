@@ -38,7 +38,7 @@ fn old_bytes_of_snapshots_can_be_read() {
     let lines: Vec<Vec<&str>> = lines_of(golden).collect();
     assert_eq!(decode_manifest(&unhex(lines[0][1])), Ok(samples::manifest()));
     let digest = Digest::from_hex(lines[1][2]).expect("a digest");
-    let sections = read(&unhex(lines[1][1]), digest).expect("version 1 can be read");
+    let sections = read(&unhex(lines[1][1]), digest).expect("version 2 can be read");
     let want = samples::sections().map(|(shard, section)| (shard, section.to_vec()));
     assert_eq!(sections, want);
 }

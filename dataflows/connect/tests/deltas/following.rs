@@ -1,6 +1,7 @@
 //! Publisher and reader over real logs: restarts, retention, positions, waits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use eddyline_connect::clock::SystemClock;
@@ -132,6 +133,8 @@ fn epochs_are_published_in_order() {
 struct Trimmed {
     log: Arc<dyn EventLog>,
     start: Mutex<Vec<Offset>>,
+    /// Records that were read.
+    read: AtomicU64,
 }
 
 impl Trimmed {
@@ -156,7 +159,9 @@ impl EventLog for Trimmed {
             let (end, missing) = (self.log.end_offset(at)?, from..start);
             return Err(ReadError::OutOfRange { partition: at, missing, start, end });
         }
-        self.log.read(at, from, limit)
+        let batch = self.log.read(at, from, limit)?;
+        self.read.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
+        Ok(batch)
     }
 
     fn start_offset(&self, at: TopicPartition) -> Result<Offset, ReadError> {
@@ -187,7 +192,8 @@ fn what_retention_took_is_asked_of_a_snapshot() {
     publish(&inner, &history[..10]);
     let start = end_offsets(&inner);
     publish(&inner, &history[..20]);
-    let trimmed = Arc::new(Trimmed { log: inner, start: Mutex::new(vec![0; 2]) });
+    let trimmed =
+        Arc::new(Trimmed { log: inner, start: Mutex::new(vec![0; 2]), read: AtomicU64::new(0) });
     let log: Arc<dyn EventLog> = Arc::<Trimmed>::clone(&trimmed);
     let mut reader = DeltaReader::open(Arc::clone(&log), lineage(), Position::default())
         .expect("it can be read");
@@ -244,4 +250,36 @@ fn a_reader_waits_for_what_is_published_later() {
         }
         assert_same(&got, &history);
     });
+}
+
+/// A writer that should be dead repeats the last epoch amid the next one, exactly where the search
+/// for a place comes to rest. The record in front of it is needed too.
+#[test]
+fn a_place_amid_an_epoch_is_no_place_to_begin() {
+    let history = history(9, 40, 30);
+    let at = history.windows(2).position(|two| batch_of(&two[1], 1).len() >= 3);
+    let (last, next) = (&history[at.expect("one of them")], &history[at.expect("one") + 1]);
+    let (old, new) = (batch_of(last, 1), batch_of(next, 1));
+    let close = new.last().expect("a close").clone();
+    let mut records: Vec<Append> = old.iter().cycle().take(1_023).cloned().collect();
+    records.push(new[0].clone());
+    records.push(old[0].clone());
+    records.extend(new[1..].iter().cloned());
+    records.resize(2_048, close);
+    let log = memory(1);
+    log.append(records).expect("appended");
+    assert_same(&read(&log, behind(last)).expect("whole"), std::slice::from_ref(next));
+}
+
+/// The place of a snapshot is looked for, not read up to.
+#[test]
+fn a_reader_begins_near_its_place() {
+    let history = history(10, 5_000, 1);
+    let log = memory(1);
+    publish(&log, &history);
+    let counted = Arc::new(Trimmed { log, start: Mutex::new(vec![0]), read: AtomicU64::new(0) });
+    let shared: Arc<dyn EventLog> = Arc::<Trimmed>::clone(&counted);
+    assert_same(&read(&shared, behind(&history[4_989])).expect("whole"), &history[4_990..]);
+    let records = counted.read.load(Ordering::Relaxed);
+    assert!(records < 3_000, "{records} records of {:?} were read", end_offsets(&shared));
 }

@@ -12,7 +12,10 @@ use eddyline_schemas::id::{ItemRef, SHARDS};
 use super::Restored;
 use crate::graph::item_deltas::{gate_delta, item_delta, list, popularity};
 use crate::state::Tables;
+use crate::state::dedupe::DedupeShard;
 use crate::state::items::{ItemShard, item_ref};
+use crate::state::preferences::PreferenceShard;
+use crate::state::users::UserShard;
 
 impl Restored {
     /// The last delta of each item and of the gate: all of kind [`Delta::Item`] first. A context
@@ -26,23 +29,20 @@ impl Restored {
         (0..SHARDS).flat_map(|shard| users(&self.tables, core, shard))
     }
 
-    /// [`Self::deltas`], freeing what it has passed.
-    pub fn drain_deltas(&mut self, core: &CoreConfig) -> impl Iterator<Item = Delta> + use<'_> {
-        deltas(&self.tables, core.factors.dim, true)
-    }
-
-    /// [`Self::users`], freeing what it has passed.
-    pub fn drain_users<'a>(
+    /// Both, one after the other, each freeing what it has passed: the state is of no use afterwards.
+    pub fn drain<'a>(
         &'a mut self,
         core: &'a CoreConfig,
-    ) -> impl Iterator<Item = UserRow> + 'a {
-        (0..SHARDS).flat_map(|shard| {
-            *self.tables.dedupe[shard].lock() = Default::default();
-            let rows = users(&self.tables, core, shard);
-            *self.tables.users[shard].write() = Default::default();
-            *self.tables.preferences[shard].lock() = Default::default();
+    ) -> (impl Iterator<Item = Delta> + use<'a>, impl Iterator<Item = UserRow> + use<'a>) {
+        let tables = &self.tables;
+        tables.dedupe.iter().for_each(|shard| *shard.lock() = DedupeShard::default());
+        let users = (0..SHARDS).flat_map(move |shard| {
+            let rows = users(tables, core, shard);
+            *tables.users[shard].write() = UserShard::default();
+            *tables.preferences[shard].lock() = PreferenceShard::default();
             rows
-        })
+        });
+        (deltas(tables, core.factors.dim, true), users)
     }
 }
 

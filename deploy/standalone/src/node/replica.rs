@@ -3,8 +3,10 @@
 //! ```text
 //! producers → door → log ⇢ (a dataflow elsewhere) ⇢ deltas → reader → serving state → answers
 //! ```
-//! Ready once every epoch that was bound at the start is applied, and while it stays close to the
-//! bindings. Deltas that cannot be applied leave it answering from where it is, and not ready.
+//! It begins with the newest snapshot, where there is one, and is ready once every epoch that was
+//! bound at the start is applied, and while it stays close to the bindings. Deltas that cannot be
+//! applied leave it answering from where it is, and not ready, until there is a snapshot of a later
+//! epoch to go on from.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,11 +15,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use eddyline_connect::clock::SystemClock;
-use eddyline_connect::deltas::{DeltaReader, Position};
+use eddyline_connect::deltas::DeltaReader;
 use eddyline_connect::log::{EventLog, ReadError};
 use eddyline_dataflows::{BoundFollower, BoundPositions};
 use eddyline_schemas::delta::EpochDeltas;
-use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::door::{Door, DoorLimits};
@@ -31,6 +33,7 @@ use eddyline_serving::state::reindex::Reindexer;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
+use super::bootstrap::Source;
 use super::http_config;
 use super::mirror::{open_store, reader_metrics};
 use crate::config::Config;
@@ -67,15 +70,14 @@ struct Following {
 }
 
 impl Replica {
-    /// Follows the deltas of the configured lineage on `log` from epoch 1 on.
+    /// Follows the deltas of the configured lineage on `log`, behind the newest snapshot or from
+    /// epoch 1 on.
     pub(crate) fn open(config: Config, log: Arc<dyn EventLog>) -> Outcome<Self> {
         let store = open_store(&config)?;
         let store_metrics = store.clone().map(reader_metrics);
         let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
         let state = Arc::new(state);
-        let lineage = Lineage::root(config.core.hash());
-        let reader = DeltaReader::open(Arc::clone(&log), lineage, Position::default())
-            .or_stop(Exit::Failure, || "cannot follow the deltas".into())?;
+        let (source, reader) = Source::open(&config, &log, &state)?;
         let mut bindings = BoundFollower::new(Arc::clone(&log));
         bindings.read_on().or_stop(Exit::Failure, || "reading the bindings".into())?;
         let bound = bindings.positions();
@@ -91,7 +93,7 @@ impl Replica {
         let run = Arc::clone(&following);
         let thread = std::thread::Builder::new()
             .name("eddyline-follow".into())
-            .spawn(move || run.follow(Follower { reader, bindings, held: None }))
+            .spawn(move || run.follow(Follower { source, reader, bindings, held: None }))
             .or_stop(Exit::Io, || "starting a thread".into())?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;
@@ -157,6 +159,7 @@ impl Replica {
 
 /// What the following thread owns.
 struct Follower {
+    source: Source,
     reader: DeltaReader,
     bindings: BoundFollower,
     /// Read, and waiting for its binding to be read.
@@ -176,9 +179,31 @@ impl Following {
                     let error = format!("{error:#}");
                     tracing::error!(error, "serving stays at the epoch that it has");
                     *self.failure.lock() = Some(error);
-                    return;
+                    self.wait_for_snapshot(&mut follower);
                 }
             }
+        }
+    }
+
+    /// Returns with what to follow next, or at the end.
+    fn wait_for_snapshot(&self, follower: &mut Follower) {
+        while !self.is_closing.load(Ordering::Acquire) {
+            match follower.source.resync(&self.state) {
+                Ok(Some(reader)) => {
+                    (follower.reader, follower.held) = (reader, None);
+                    *self.failure.lock() = None;
+                    return;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(error = format!("{error:#}"), "no snapshot to go on from");
+                }
+            }
+            // Whoever waits for a position learns that it is bound.
+            if let Err(error) = follower.bindings.read_on() {
+                tracing::warn!(error = format!("{error:#}"), "the bindings cannot be read now");
+            }
+            std::thread::sleep(RETRY);
         }
     }
 

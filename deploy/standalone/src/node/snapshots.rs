@@ -92,12 +92,16 @@ impl Kept {
 
 /// Fills empty serving state with what a snapshot holds.
 pub(super) fn restore(state: &ServingState, config: &Config, from: &Restored) -> Outcome {
-    let head = SnapshotHead {
-        lineage: from.lineage(),
-        epoch: from.epoch(),
-        logical_time: from.logical_time(),
-        counts: from.counts(),
-    };
     let (rows, users) = (from.deltas(&config.core), from.users(&config.core));
-    state.restore(&head, rows, users).or_stop(Exit::Bug, || "serving from a snapshot".into())
+    state.restore(&head(from), rows, users).or_stop(Exit::Bug, || "serving from a snapshot".into())
+}
+
+/// What it says of itself.
+pub(super) fn head(of: &Restored) -> SnapshotHead {
+    SnapshotHead {
+        lineage: of.lineage(),
+        epoch: of.epoch(),
+        logical_time: of.logical_time(),
+        counts: of.counts(),
+    }
 }

@@ -1,5 +1,8 @@
 //! Two halves of a fleet in one process, over one log in memory.
 
+mod bootstrap;
+mod window;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn config() -> Config {
     let mut layers = Layers::default();
     layers.add_flag("core.factors.dim", "16", "--set");
+    layers.add_flag("snapshots.url", "", "--set");
     layers.finish().check().expect("the defaults hold together")
 }
 
