@@ -110,6 +110,8 @@ impl EventLog for Gate {
 fn config() -> Config {
     let mut layers = Layers::default();
     layers.add_flag("core.factors.dim", "16", "--set");
+    // The log of a test is gone when it ends: so must be what was derived from it.
+    layers.add_flag("log.url", "memory:", "--set");
     layers.finish().check().expect("the defaults hold together")
 }
 
