@@ -123,6 +123,8 @@ class Cluster:
         before, self.sent = self.sent, self.sent + rows
         self.folded(before + rows // 4)
         self.kill(follower, leader, "lost process 1")
+        # A process that has met nobody yet is missed by nobody.
+        wait_until("the dataflow is back", BACK_SECONDS, probes.is_ready)
         self.folded(before + rows // 2)
         self.kill(leader, follower, "process 0")
         check.equal("exit code of the client, which waited", client.wait(300), 0)

@@ -55,12 +55,6 @@ fn what_cannot_be_a_cluster_is_a_wrong_configuration() {
     ends("--processes 2 --hosts a:1,b", 78, &["b must be host:port"]);
     ends("--processes 2 --workers 200 --hosts a:1,b:1", 78, &["there must be 1 to 256 in all"]);
     ends("--processes two", 2, &["--processes"]);
-    let snapshots = format!("--processes 2 --set snapshots.url=file:kept {hosts}");
-    ends(
-        &snapshots,
-        78,
-        &["snapshots.url: a dataflow of several processes keeps no snapshots yet"],
-    );
     let folder = folder();
     let up = ["up", "--set", "dataflow.processes=2", "--set", "dataflow.hosts=a:1,b:1"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_eddyline"));

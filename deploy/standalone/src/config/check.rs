@@ -297,15 +297,6 @@ impl Checker<'_> {
         if url.is_empty() || raw.log.url == "memory:" {
             return SnapshotsConfig { url: None, every_events };
         }
-        // Each process has a part of the state only.
-        if raw.dataflow.processes > 1 {
-            if self.origins.contains_key("snapshots.url") {
-                let message = "a dataflow of several processes keeps no snapshots yet".to_owned();
-                let remedy = "set it to \"\" for this dataflow: a start folds the log again";
-                self.refuse("snapshots.url", message, remedy);
-            }
-            return SnapshotsConfig { url: None, every_events };
-        }
         if let Err(error) = check_objects_url(url) {
             let remedy =
                 "use file:DIR, where DIR is relative to data.dir, s3://BUCKET/PREFIX, or nothing";

@@ -63,6 +63,13 @@ impl Publishing {
     }
 }
 
+#[cfg(test)]
+impl Publishing {
+    pub(super) fn status(&self) -> eddyline_dataflows::EngineStatus {
+        self.engine.status().expect("it is not closed")
+    }
+}
+
 /// A topic ahead of the bindings has deltas of events that the log does not have. The engine looks
 /// too, once it has folded all; this look is before any of that.
 fn open_publisher(log: &Arc<dyn EventLog>, lineage: Lineage) -> Outcome<DeltaPublisher> {

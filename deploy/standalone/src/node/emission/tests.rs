@@ -12,7 +12,6 @@ use eddyline_connect::log::{
     Append, AppendError, AppendVersion, EventLog, ReadBatch, ReadError, ReadLimit,
 };
 use eddyline_connect::memory::MemoryLog;
-use eddyline_dataflows::EngineStatus;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::{Topic, TopicPartition};
@@ -118,10 +117,6 @@ fn publishing(log: &Arc<Gate>) -> Publishing {
     Publishing::open(&config(), Arc::clone(log) as _).expect("the log is new")
 }
 
-fn status(publishing: &Publishing) -> EngineStatus {
-    publishing.engine.status().expect("it runs")
-}
-
 fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
@@ -144,19 +139,19 @@ fn an_epoch_is_committed_when_the_topic_has_it_and_binding_does_not_wait_for_tha
     let log = Gate::new(STANDS_STILL);
     let flow = publishing(&log);
     log.feed(0, 6);
-    wait("several epochs are bound", || status(&flow).bound_epoch >= Epoch(3));
-    assert_eq!(status(&flow).committed_epoch, Epoch(0), "the topic has acknowledged nothing");
+    wait("several epochs are bound", || flow.status().bound_epoch >= Epoch(3));
+    assert_eq!(flow.status().committed_epoch, Epoch(0), "the topic has acknowledged nothing");
     assert_eq!(flow.pipeline().committed_epoch, Epoch(0));
     log.feed(6, 20);
-    let bound = status(&flow).bound_epoch;
+    let bound = flow.status().bound_epoch;
     assert!(bound <= Epoch(9), "{bound} epochs are bound, and at most 8 are in flight");
 
     log.set(TAKES);
     wait("all is committed", || {
-        let at = status(&flow);
+        let at = flow.status();
         at.lag_records == 0 && at.committed_epoch == at.bound_epoch
     });
-    assert_eq!(published(&log), status(&flow).committed_epoch);
+    assert_eq!(published(&log), flow.status().committed_epoch);
     let digest = flow.close().expect("it ends well");
     assert_eq!(published(&log), digest.epoch);
 }
@@ -171,11 +166,11 @@ fn what_the_topic_did_not_take_is_published_again_in_order() {
         assert_eq!(flow.failure(), None);
         log.set(TAKES);
         wait("all is committed", || {
-            let at = status(&flow);
+            let at = flow.status();
             at.lag_records == 0 && at.committed_epoch == at.bound_epoch
         });
     }
-    assert_eq!(status(&flow).counts.applied, 32);
+    assert_eq!(flow.status().counts.applied, 32);
     let digest = flow.close().expect("it ends well");
     assert_eq!(published(&log), digest.epoch);
 }
@@ -195,7 +190,7 @@ fn a_topic_that_refuses_ends_the_engine_and_a_close_does_not_wait_for_one_that_f
     let log = Gate::new(FAILS);
     let flow = publishing(&log);
     log.feed(0, 12);
-    wait("several epochs are bound", || status(&flow).bound_epoch >= Epoch(3));
+    wait("several epochs are bound", || flow.status().bound_epoch >= Epoch(3));
     let error = flow.close().expect_err("not all is published");
     let text = eddyline_connect::log::with_sources(&error);
     assert!(text.contains("no broker answers"), "{text}");
