@@ -8,7 +8,8 @@ use eddyline_connect::features::{UserRow, stored_preferences};
 use eddyline_schemas::delta::{Delta, EpochDeltas};
 use eddyline_schemas::id::{ItemRef, UserId};
 use eddyline_schemas::item::ItemDocument;
-use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::record::Digest;
 use eddyline_serving::contract::{RecommendRequest, Retrieval};
 use eddyline_serving::recommend::Recommender;
 use eddyline_serving::state::restore::SnapshotHead;
@@ -223,4 +224,38 @@ fn only_empty_state_can_be_restored() {
     let vector = Delta::ItemVector { item: stray, vector: [0.0; 16].into() };
     let refused = ServingState::new(SHOP.config()).restore(&head(&epoch(9, vec![])), [vector], []);
     assert!(matches!(refused, Err(ApplyError::Malformed { .. })));
+}
+
+/// Over a gap: what was restored beside it takes its place, whole and only forwards.
+#[test]
+fn a_state_goes_on_from_what_was_restored_beside_it() {
+    let mut world = World { draws: Draws(5), items: 0, events: Vec::new(), seen_in: Vec::new() };
+    let epochs: Vec<EpochDeltas> = (1..=10).map(|number| world.epoch(number)).collect();
+    let new = || Arc::new(ServingState::new(SHOP.config()));
+    let restored = |until: usize| {
+        let state = ServingState::new(SHOP.config());
+        restore(&state, &epochs[..until]);
+        state
+    };
+    let (followed, gapped) = (new(), new());
+    epochs.iter().for_each(|epoch| followed.apply(epoch.clone()).expect("the next epoch"));
+    epochs[..5].iter().for_each(|epoch| gapped.apply(epoch.clone()).expect("the next epoch"));
+    let told = gapped.subscribe();
+    for until in [3, 5] {
+        let refused = gapped.adopt(restored(until));
+        assert!(matches!(refused, Err(ApplyError::NotNext { .. })), "{refused:?}");
+    }
+    let mut foreign = epochs[..8].to_vec();
+    foreign.iter_mut().for_each(|epoch| epoch.lineage = Lineage::root(Digest::of(b"other")));
+    let other = ServingState::new(SHOP.config());
+    restore(&other, &foreign);
+    assert!(matches!(gapped.adopt(other), Err(ApplyError::OtherLineage { .. })));
+    assert_eq!(gapped.progress().epoch, Epoch(5), "a refusal changes nothing");
+    gapped.adopt(restored(8)).expect("further on");
+    assert_eq!(told.borrow().epoch, Epoch(8), "who waits is told");
+    epochs[8..].iter().for_each(|epoch| gapped.apply(epoch.clone()).expect("the next epoch"));
+    assert_eq!(answers(&gapped), answers(&followed));
+    let empty = new();
+    empty.adopt(restored(10)).expect("further on");
+    assert_eq!(answers(&empty), answers(&followed));
 }
