@@ -72,6 +72,12 @@ impl DeltaPublisher {
         }
     }
 
+    /// Goes on behind a snapshot of `epoch`, which proves that every epoch up to it was whole on the
+    /// topic (I5).
+    pub fn go_on_from(&mut self, epoch: Epoch) {
+        self.whole = self.whole.max(epoch);
+    }
+
     /// Returns when the epoch is on the topic whole. After an error the same epoch may be
     /// published again, here or by a publisher that is opened anew.
     pub fn publish(&mut self, epoch: &EpochDeltas) -> Result<Published, DeltaError> {

@@ -98,6 +98,29 @@ fn a_publisher_that_starts_again_writes_what_is_missing() {
     assert_same(&read(&log, Position::default()).expect("whole"), &history);
 }
 
+/// Without the snapshot the greatest epoch found may be torn, and is to be published again.
+#[test]
+fn a_publisher_goes_on_behind_a_snapshot() {
+    let history = history(11, 9, 30);
+    let log = memory(3);
+    publish(&log, &history[..6]);
+    let refused = publisher(&log).publish(&history[6]).expect_err("epoch 6 may be torn");
+    assert!(matches!(refused, DeltaError::NotNext { last: Epoch(5), got: Epoch(7), .. }));
+    let mut again = publisher(&log);
+    again.go_on_from(Epoch(6));
+    assert_eq!(again.acknowledged(), Epoch(6));
+    let records = |publisher: &mut DeltaPublisher, at: usize| {
+        publisher.publish(&history[at]).expect("it can be written").records
+    };
+    assert_eq!(records(&mut again, 5), 0, "it is there");
+    assert!(records(&mut again, 6) > 0);
+    let mut third = publisher(&log);
+    third.go_on_from(Epoch(2));
+    assert_eq!(third.acknowledged(), Epoch(6), "an old snapshot changes nothing");
+    history[6..].iter().for_each(|epoch| drop(third.publish(epoch).expect("in order")));
+    assert_same(&read(&log, Position::default()).expect("whole"), &history);
+}
+
 #[test]
 fn deltas_ahead_of_the_bindings_halt_the_start() {
     let history = history(3, 5, 10);

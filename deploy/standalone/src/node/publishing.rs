@@ -31,12 +31,13 @@ impl Publishing {
     /// Starts the engine on `log`, once the deltas that are there are known to be of its bindings.
     pub(crate) fn open(config: &Config, log: Arc<dyn EventLog>) -> Outcome<Self> {
         let lineage = Lineage::root(config.core.hash());
-        let publisher = open_publisher(&log, lineage)?;
+        let mut publisher = open_publisher(&log, lineage)?;
         let mirroring = open_store(config)?
             .map(|store| Mirroring::start(store, lineage, &log))
             .transpose()?
             .map(Arc::new);
         let Kept { from, writer: snapshots } = Kept::open(config, &log)?;
+        from.iter().for_each(|from| publisher.go_on_from(from.epoch()));
         if let (Some(mirroring), Some(from)) = (&mirroring, &from) {
             mirroring.seed(config, from);
         }

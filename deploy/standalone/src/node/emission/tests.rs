@@ -110,6 +110,7 @@ impl EventLog for Gate {
 fn config() -> Config {
     let mut layers = Layers::default();
     layers.add_flag("core.factors.dim", "16", "--set");
+    layers.add_flag("snapshots.url", "", "--set");
     layers.finish().check().expect("the defaults hold together")
 }
 
