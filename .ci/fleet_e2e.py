@@ -2,17 +2,20 @@
 cut off from Kafka and Redis.
 
     python3 .ci/fleet_e2e.py --binary PATH --movietweetings DIR --scratch DIR --cache DIR
-        [--results FILE] [--kills N] [--rows N] [--seed S] [--features] [--outage SECONDS]
+        [--results FILE] [--kills N] [--rows N] [--seed S] [--features] [--s3 WEED]
+        [--outage SECONDS]
 
 What must hold afterwards: every acknowledged event is folded, each once; both replicas are at the
 same epoch and give the same answers; a dataflow that was stopped, replaced and woken up again
 leaves without changing anything; the state that was closed is the one folded again from the log.
 With --features a Redis is beside the fleet, and holds what memory holds. An outage stops nobody who
-asks. `--kills 200 --features` is the long campaign.
-The servers are our own, on loopback, in --scratch; see kafka.py, redis.py and proxy.py.
+asks. With --s3 snapshots lie on SeaweedFS, written often: every process that starts goes on from one.
+`--kills 200 --features --s3 WEED` is the long campaign.
+The servers are our own, on loopback, in --scratch; see kafka.py, redis.py, s3.py and proxy.py.
 """
 
 import argparse
+import os
 import random
 import re
 import signal
@@ -28,11 +31,15 @@ from harness import wait_until
 from kafka import Broker
 from proxy import Proxy
 from redis import Redis
+import s3
 
 USERS = 30
 # A machine that others use too may start a process slowly.
 START_SECONDS = 180
 SETTLE_SECONDS = 300
+# Events between two snapshots, where they lie on S3.
+EVERY = 2_000
+GOES_ON = "from a snapshot"
 # Of the moment, not of the document.
 PASSING = ("epoch", "staleness_ms")
 
@@ -66,6 +73,13 @@ class Fleet:
             self.redis = Redis(args.scratch.resolve() / "redis")
             self.features = Proxy(("127.0.0.1", self.redis.port))
             options.append(f"features.url=redis://127.0.0.1:{self.features.port}")
+        self.weed = self.objects = None
+        if args.s3:
+            self.weed = s3.Weed(args.s3, args.scratch / "weed")
+            self.objects = Proxy((s3.HOST, self.weed.ports["s3"]))
+            options += [f"snapshots.url=s3://{s3.BUCKET}/fleet?endpoint=http://127.0.0.1:"
+                        f"{self.objects.port}&region=us-east-1", f"snapshots.every_events={EVERY}"]
+            os.environ.update(AWS_ACCESS_KEY_ID=s3.KEY, AWS_SECRET_ACCESS_KEY=s3.SECRET)
         self.options = tuple(word for option in options for word in ("--set", option))
         self.dataflow = Dataflow(program, "dataflow", "dataflow", self.options)
         self.replicas = [Server(program, name, "serve", self.options) for name in ("one", "two")]
@@ -81,6 +95,8 @@ class Fleet:
         self.kafka.target = ("127.0.0.1", self.broker.known()["plain"])
         if self.redis:
             self.redis.start()
+        if self.weed:
+            self.weed.start()
         return self
 
     def close(self):
@@ -89,6 +105,8 @@ class Fleet:
         self.broker.stop()
         if self.redis:
             self.redis.kill()
+        if self.weed:
+            self.weed.end()
 
     def processes(self):
         return [self.dataflow, *self.replicas]
@@ -241,13 +259,45 @@ class Fleet:
                          self.replicas[0].pipeline()["applied"] > before + 100)
         self.settled("after Redis was gone")
 
-    def outage(self, what, proxy, flood):
+    def objects_are_slow(self):
+        """S3 answers late, then not at all: nobody waits for it, and snapshots go on afterwards."""
+        before = self.dataflow.pipeline()
+        self.outage("S3", self.objects, None, latency=1.0)
+        self.checks.that("events went on meanwhile",
+                         self.dataflow.pipeline()["applied"] > before["applied"] + 100)
+        self.outage("S3", self.objects, None)
+        self.load.start()
+
+        def written():
+            return self.dataflow.pipeline()["snapshot_epoch"] > before["snapshot_epoch"] or None
+
+        try:
+            wait_until("a snapshot is written again", START_SECONDS, written)
+            self.checks.that("a snapshot is written again", True)
+        except TimeoutError:
+            self.checks.that("a snapshot is written again", False, self.dataflow.tail())
+        self.load.end()
+        self.settled("after S3 was gone")
+
+    def snapshots_were_used(self):
+        """Each of the processes told at a start what it went on from."""
+        for server in (self.dataflow, *self.replicas):
+            server.kill()
+            server.start(server.port)
+        wait_until("the dataflow lives", START_SECONDS, self.dataflow.is_ready)
+        wait_until("the dataflow told", START_SECONDS, lambda: GOES_ON in self.dataflow.tail())
+        for server in (self.dataflow, *self.replicas):
+            self.checks.that(f"{server.data.name} went on from a snapshot",
+                             GOES_ON in server.tail(), server.tail())
+        self.settled("after a start from snapshots")
+
+    def outage(self, what, proxy, flood, **slowness):
         check, seconds = self.checks, self.args.outage
         users = [str(user) for user in range(1, USERS + 1)]
         with Asking(self.replicas, users, from_store=proxy is self.features) as asking:
             self.load.start()
             time.sleep(2)
-            proxy.set(down=True)
+            proxy.set(**(slowness or {"down": True}))
             ends = time.monotonic() + seconds
             if flood:
                 flood.send()
@@ -257,9 +307,10 @@ class Fleet:
             asking.end()
             proxy.set()
             self.load.end()
-        check.that(f"{what} gone for {seconds} s: {asking.answers} answers, none an error",
+        gone = "slow" if slowness else "gone"
+        check.that(f"{what} {gone} for {seconds} s: {asking.answers} answers, none an error",
                    asking.answers > seconds and not asking.errors, asking.errors[:3])
-        check.that(f"{what} gone: 99 of 100 answers within a second", asking.slow() < 1.0,
+        check.that(f"{what} {gone}: 99 of 100 answers within a second", asking.slow() < 1.0,
                    asking.slow())
         if proxy is self.features:
             check.that("reads of the store say what they are instead", asking.labels >= 1
@@ -320,6 +371,7 @@ def main():
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--features", action="store_true", help="with a Redis beside the fleet")
+    parser.add_argument("--s3", metavar="WEED", help="with SeaweedFS, this binary, for snapshots")
     parser.add_argument("--outage", type=int, default=0, help="seconds without Kafka, then Redis")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -333,6 +385,11 @@ def main():
         stages.append((f"Kafka is out of reach for {args.outage} s", fleet.kafka_is_gone))
     if args.outage and args.features:
         stages.append((f"Redis is out of reach for {args.outage} s", fleet.redis_is_gone))
+    if args.s3:
+        stages.append(("every process starts from a snapshot on S3", fleet.snapshots_were_used))
+    if args.outage and args.s3:
+        stages.append((f"S3 is slow, then out of reach, for {args.outage} s each",
+                       fleet.objects_are_slow))
     stages += [
         ("two replicas, one answer", fleet.answers),
         ("a clean end, and the same state folded again", fleet.same_state),
