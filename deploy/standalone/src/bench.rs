@@ -125,6 +125,9 @@ impl BenchArgs {
         let folder =
             made.or_stop(Exit::Io, || format!("making a folder in {}", parent.display()))?;
         config.log.url = format!("embedded:{}", folder.path().join("log").display());
+        // Snapshots of a log that is gone afterwards would be in the way of the next one.
+        let snapshots = format!("file:{}", folder.path().join("snapshots").display());
+        config.snapshots.url = config.snapshots.url.map(|_| snapshots);
         config.data_dir = folder.path().to_owned();
         Ok((config, folder))
     }
