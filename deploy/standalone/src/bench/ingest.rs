@@ -284,6 +284,8 @@ fn measure_fleet(
         // Beside that of the node, which has the same events on it.
         config.log.url = format!("embedded:{}", config.data_dir.join("fleet").display());
     }
+    let snapshots = format!("file:{}", config.data_dir.join("fleet-snapshots").display());
+    config.snapshots.url = config.snapshots.url.map(|_| snapshots);
     let traces = args.backends.take(&mut config, &fresh_name())?;
     let [_, mut over_http] = bodies(args, shape)?;
     let load = fleet::Load { shape: *shape, events: args.http_events, asked: asked(args) };

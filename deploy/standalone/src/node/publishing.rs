@@ -64,6 +64,13 @@ impl Publishing {
     }
 }
 
+impl Drop for Publishing {
+    /// Whoever leaves without a close does not wait for a topic that takes nothing.
+    fn drop(&mut self) {
+        self.closing.begin();
+    }
+}
+
 #[cfg(test)]
 impl Publishing {
     pub(super) fn status(&self) -> eddyline_dataflows::EngineStatus {
