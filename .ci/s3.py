@@ -19,6 +19,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 BUCKET = "eddyline-ci"
+ABSENT = "no-such-bucket"
 KEY, SECRET = "eddyline", "eddyline-ci"
 PATIENCE_SECONDS = 90
 # Each of these serves gRPC at another port, which is chosen too: what is left out would be fixed.
@@ -47,6 +48,8 @@ class Weed:
         self.folder.mkdir(parents=True)
         (self.folder / "data").mkdir()
         actions = [f"{what}:{BUCKET}" for what in ("Read", "Write", "List", "Tagging")]
+        # Whoever may not see a bucket is not told that there is none.
+        actions += [f"{what}:{ABSENT}" for what in ("Read", "List")]
         identity = {"name": "ci", "actions": actions,
                     "credentials": [{"accessKey": KEY, "secretKey": SECRET}]}
         known = self.folder / "identities.json"
