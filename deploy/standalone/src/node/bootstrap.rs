@@ -12,6 +12,7 @@ use eddyline_model::config::CoreConfig;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_serving::state::{ApplyError, ServingState};
 
+use super::bound::patiently;
 use super::snapshots::{head, newest, open_snapshots};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
@@ -67,7 +68,7 @@ impl Source {
         }
         let (log, core) = (Arc::clone(log), config.core.clone());
         let lineage = Lineage::root(core.hash());
-        let reader = DeltaReader::open(Arc::clone(&log), lineage, position)
+        let reader = patiently(|| DeltaReader::open(Arc::clone(&log), lineage, position))
             .or_stop(Exit::Failure, || "cannot follow the deltas".into())?;
         Ok((Self { log, core, lineage, snapshots, looked: None }, reader))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eddyline_connect::log::EventLog;
+use eddyline_connect::log::{EventLog, ReadError};
 use eddyline_dataflows::BoundFollower;
 use eddyline_schemas::lineage::Epoch;
 
@@ -15,13 +15,42 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Rest between two looks.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long a log that cannot be read at the moment is asked again at a start.
+const OUTAGE: Duration = Duration::from_secs(30);
+
+/// Whether asking the log again may help.
+pub(super) fn is_passing(error: &anyhow::Error) -> bool {
+    let is_unavailable = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(ReadError::Unavailable { .. }))
+    };
+    error.chain().any(is_unavailable)
+}
+
+/// What a start reads of the log, which may be out of reach for a moment.
+pub(super) fn patiently<T, E>(mut read: impl FnMut() -> Result<T, E>) -> anyhow::Result<T>
+where
+    anyhow::Error: From<E>,
+{
+    let started = Instant::now();
+    loop {
+        match read().map_err(anyhow::Error::from) {
+            Err(error) if is_passing(&error) && started.elapsed() < OUTAGE => {
+                tracing::warn!(error = format!("{error:#}"), "the log cannot be read now");
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            done => return done,
+        }
+    }
+}
+
 /// The last bound epoch, once it is at least `derived`, or cannot be. Another dataflow may be at
 /// work, until it is deposed: its bindings may show a moment later than what came behind them.
 pub(super) fn bound_epoch(log: &Arc<dyn EventLog>, derived: Epoch) -> Outcome<Epoch> {
     let mut bindings = BoundFollower::new(Arc::clone(log));
     let (bound, started) = (bindings.positions(), Instant::now());
     loop {
-        bindings.read_on().or_stop(Exit::Failure, || "reading the bindings".into())?;
+        patiently(|| bindings.read_on())
+            .or_stop(Exit::Failure, || "reading the bindings".into())?;
         if bound.epoch() >= derived || started.elapsed() >= PATIENCE {
             return Ok(bound.epoch());
         }

@@ -12,7 +12,7 @@ use eddyline_serving::http::Operations;
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::metrics::store::StoreMetrics;
 
-use super::bound::bound_epoch;
+use super::bound::{bound_epoch, patiently};
 use super::emission::{Closing, DeltaOutputs};
 use super::engine_config;
 use super::mirror::{Mirroring, open_store};
@@ -82,8 +82,8 @@ impl Publishing {
 /// too, once it has folded all; this look is before any of that.
 fn open_publisher(log: &Arc<dyn EventLog>, lineage: Lineage) -> Outcome<DeltaPublisher> {
     let cannot = || "cannot go on behind the published deltas".to_owned();
-    let publisher =
-        DeltaPublisher::open(Arc::clone(log), lineage).or_stop(Exit::Failure, cannot)?;
+    let publisher = patiently(|| DeltaPublisher::open(Arc::clone(log), lineage))
+        .or_stop(Exit::Failure, cannot)?;
     let accepted = bound_epoch(log, publisher.found())?;
     publisher.check_not_ahead(accepted).or_stop(Exit::Failure, cannot)?;
     Ok(publisher)

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use eddyline_connect::clock::SystemClock;
 use eddyline_connect::deltas::DeltaReader;
-use eddyline_connect::log::{EventLog, ReadError};
+use eddyline_connect::log::EventLog;
 use eddyline_dataflows::{BoundFollower, BoundPositions};
 use eddyline_schemas::delta::EpochDeltas;
 use eddyline_schemas::lineage::Epoch;
@@ -34,6 +34,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use super::bootstrap::Source;
+use super::bound::{is_passing, patiently};
 use super::http_config;
 use super::mirror::{open_store, reader_metrics};
 use crate::config::Config;
@@ -79,7 +80,8 @@ impl Replica {
         let state = Arc::new(state);
         let (source, reader) = Source::open(&config, &log, &state)?;
         let mut bindings = BoundFollower::new(Arc::clone(&log));
-        bindings.read_on().or_stop(Exit::Failure, || "reading the bindings".into())?;
+        patiently(|| bindings.read_on())
+            .or_stop(Exit::Failure, || "reading the bindings".into())?;
         let bound = bindings.positions();
         let following = Arc::new(Following {
             head: bound.epoch(),
@@ -222,14 +224,6 @@ impl Following {
         }
         Ok(())
     }
-}
-
-/// Whether asking the log again may help.
-fn is_passing(error: &anyhow::Error) -> bool {
-    let is_unavailable = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref(), Some(ReadError::Unavailable { .. }))
-    };
-    error.chain().any(is_unavailable)
 }
 
 impl Operations for Following {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use eddyline_connect::log::EventLog;
+use eddyline_connect::log::{EventLog, ReadError};
 use eddyline_connect::objects::{Access, ObjectError, open_objects};
 use eddyline_dataflows::snapshot::{
     Restored, SnapshotError, SnapshotStore, SnapshotWriter, newest_on_log,
@@ -51,8 +51,11 @@ pub(super) fn newest(
     let (lineage, started) = (Lineage::root(config.core.hash()), Instant::now());
     let found = loop {
         let found = newest_on_log(store, log, lineage);
-        let is_ahead = matches!(found, Err(EngineError::Ahead { .. }));
-        if !is_ahead || started.elapsed() >= PATIENCE {
+        let may_pass = matches!(
+            found,
+            Err(EngineError::Ahead { .. } | EngineError::Read(ReadError::Unavailable { .. }))
+        );
+        if !may_pass || started.elapsed() >= PATIENCE {
             break found;
         }
         std::thread::sleep(LOOK_AGAIN);
