@@ -19,6 +19,7 @@ pub mod features;
 #[cfg(feature = "fluvio")]
 pub mod fluvio;
 pub mod kafka;
+mod known;
 pub mod layout;
 pub mod log;
 pub mod memory;

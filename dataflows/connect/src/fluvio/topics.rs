@@ -15,7 +15,7 @@ use fluvio::metadata::topic::{
 };
 
 use super::client::{Client, Description, left};
-use super::state::index;
+use crate::known::index;
 use crate::layout::{LogLayout, MAX_PARTITIONS, TOPICS};
 use crate::log::{BoxError, OpenError};
 

@@ -23,7 +23,7 @@ use fluvio_spu_schema::server::fetch_offset::{
 use super::client::{Client, Description, Spu, Trouble};
 use super::state::State;
 use super::{reader, topics};
-use crate::layout::{MAX_PARTITIONS, TOPICS};
+use crate::layout::TOPICS;
 use crate::log::BoxError;
 
 /// How often the edges are asked for.
@@ -168,30 +168,13 @@ impl Watch {
     }
 
     fn compare(&self, topic: Topic, found: &Description) {
-        let (id, known) = (topics::id(&self.client, topic, &found.spec), self.state.id(topic));
-        if id != known {
-            let hex = |id: [u8; 16]| format!("{:032x}", u128::from_be_bytes(id));
-            let (id, known) = (hex(id), hex(known));
-            self.state.stop(format!(
-                "the topic of {topic} was deleted and made again: its id was {known} and is {id}"
-            ));
+        let id = topics::id(&self.client, topic, &found.spec);
+        if id != self.state.id(topic) {
+            self.state.stop_made_again(topic, id, "");
             return;
         }
-        let (count, now) = (self.state.partitions(topic), found.spec.partitions());
-        let most = match topic {
-            Topic::Bindings => 1,
-            // Its readers look for a row where the count says that it is.
-            Topic::Deltas => count,
-            Topic::UserEvents | Topic::Feedback | Topic::ItemEvents => MAX_PARTITIONS,
-        };
-        if now < count || now > most {
-            self.state.stop(format!(
-                "the topic of {topic} had {count} partitions and has {now}: \
-                 there may be {count} to {most}"
-            ));
-        } else if now > count && found.online >= now {
-            self.state.grow(topic, now);
-        }
+        let now = found.spec.partitions();
+        self.state.found_partitions(topic, now, found.online >= now);
     }
 }
 

@@ -20,7 +20,7 @@ use super::connection::{Connection, Edge};
 use super::context::Ears;
 use super::native::Description;
 use super::state::State;
-use crate::layout::{MAX_PARTITIONS, TOPICS};
+use crate::layout::TOPICS;
 
 /// How often the ends are asked for.
 const ENDS: Duration = Duration::from_millis(250);
@@ -152,35 +152,16 @@ impl Watch {
     }
 
     fn compare(&self, topic: Topic, found: &Description) {
-        let known = self.state.id(topic);
-        if found.id != known {
-            let hex = |id: [u8; 16]| format!("{:032x}", u128::from_be_bytes(id));
+        if found.id != self.state.id(topic) {
             let ends = self.state.all().into_iter().filter(|at| at.topic == topic).map(|at| {
                 let edges = self.state.slot(at).map_or(0..0, |slot| slot.start()..slot.least_end());
                 format!("{}..{} of {at}", edges.start, edges.end)
             });
             let gone = ends.collect::<Vec<_>>().join(", ");
-            let (found, known) = (hex(found.id), hex(known));
-            self.state.stop(format!(
-                "the topic of {topic} was deleted and made again: its id was {known} and is \
-                 {found}; offsets {gone} are gone"
-            ));
+            self.state.stop_made_again(topic, found.id, &format!("; offsets {gone} are gone"));
             return;
         }
-        let (count, now) = (self.state.partitions(topic), found.partitions);
-        let most = match topic {
-            // Their readers look for a row where the count says that it is.
-            Topic::Bindings | Topic::Deltas => count,
-            Topic::UserEvents | Topic::Feedback | Topic::ItemEvents => MAX_PARTITIONS,
-        };
-        if now < count || now > most {
-            self.state.stop(format!(
-                "the topic of {topic} had {count} partitions and has {now}: \
-                 there may be {count} to {most}"
-            ));
-        } else if now > count {
-            self.state.grow(topic, now);
-        }
+        self.state.found_partitions(topic, found.partitions, true);
     }
 }
 
