@@ -29,7 +29,7 @@ pub struct SnapshotWriter {
     to: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     state: Arc<State>,
-    clock: Arc<SteadyClock>,
+    clock: Arc<dyn Clock>,
 }
 
 struct Job {
@@ -60,11 +60,19 @@ impl SnapshotWriter {
         every_events: u64,
         newest: Option<&Restored>,
     ) -> std::io::Result<Self> {
+        Self::start_on(Arc::new(SteadyClock::default()), store, every_events, newest)
+    }
+
+    fn start_on(
+        clock: Arc<dyn Clock>,
+        store: SnapshotStore,
+        every_events: u64,
+        newest: Option<&Restored>,
+    ) -> std::io::Result<Self> {
         let state = Arc::new(State::default());
         state.known.lock().written = newest
             .map(|restored| Fed { epoch: restored.epoch(), records: restored.counts().accepted });
         let (to, jobs) = channel();
-        let clock = Arc::new(SteadyClock::default());
         let (told, time) = (Arc::clone(&state), Arc::clone(&clock));
         let thread = std::thread::Builder::new()
             .name("eddyline-snapshot".into())
@@ -169,5 +177,137 @@ impl Drop for SnapshotWriter {
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use eddyline_connect::clock::ManualClock;
+    use eddyline_connect::objects::{
+        MemoryObjects, ObjectError, ObjectInfo, ObjectName, ObjectStore,
+    };
+    use eddyline_model::config::CoreConfig;
+    use eddyline_schemas::binding::{BindingFold, FoldState};
+
+    use super::*;
+    use crate::bound::{EpochInput, Header};
+    use crate::folder::Folder;
+
+    /// Takes a while for each object, and fails when told to.
+    struct Slow {
+        objects: MemoryObjects,
+        clock: Arc<ManualClock>,
+        fails: std::sync::atomic::AtomicBool,
+    }
+
+    const OBJECT_MS: i64 = 50;
+
+    impl ObjectStore for Slow {
+        fn put_if_absent(&self, name: &ObjectName, bytes: Bytes) -> Result<(), ObjectError> {
+            self.clock.advance_ms(OBJECT_MS);
+            if self.fails.load(std::sync::atomic::Ordering::Acquire) {
+                let (store, doing) = ("slow:".to_owned(), "put".to_owned());
+                return Err(ObjectError::Unavailable { store, doing, source: "away".into() });
+            }
+            self.objects.put_if_absent(name, bytes)
+        }
+
+        fn get(&self, name: &ObjectName) -> Result<Option<Bytes>, ObjectError> {
+            self.objects.get(name)
+        }
+
+        fn list(&self, folder: &ObjectName) -> Result<Vec<ObjectInfo>, ObjectError> {
+            self.objects.list(folder)
+        }
+
+        fn delete(&self, name: &ObjectName) -> Result<(), ObjectError> {
+            self.objects.delete(name)
+        }
+    }
+
+    struct Setup {
+        slow: Arc<Slow>,
+        folder: Folder,
+        writer: SnapshotWriter,
+    }
+
+    impl Setup {
+        fn new(every_events: u64) -> Self {
+            let clock = Arc::new(ManualClock::new(TimestampMs(1_000)));
+            let mut core = CoreConfig::default();
+            core.factors.dim = 16;
+            let (objects, fails) = (MemoryObjects::new(), false.into());
+            let slow = Arc::new(Slow { objects, clock: Arc::clone(&clock), fails });
+            let store = SnapshotStore::new(Arc::clone(&slow) as _, &core);
+            let writer = SnapshotWriter::start_on(clock, store, every_events, None);
+            let folder = Folder::start(&core, 1, Box::new(drop)).expect("one worker");
+            Self { slow, folder, writer: writer.expect("a thread") }
+        }
+
+        /// Folds an epoch of a hundred records that nobody can use.
+        fn feed(&mut self) -> Fed {
+            let header = Header { accepted: 100, dead_letter: 100, ..Header::default() };
+            let epoch = self.folder.feed(EpochInput { header, events: Vec::new() });
+            Fed { epoch, records: epoch.0 * 100 }
+        }
+
+        /// Writes a snapshot; how long it took.
+        fn write(&mut self, fed: Fed) -> i64 {
+            let began = self.slow.clock.now();
+            let state = FoldState { epoch: fed.epoch, ..FoldState::default() };
+            let fold = BindingFold::from(state);
+            let position = LogPosition { fold, ..LogPosition::default() };
+            let point = SnapshotPoint { position, folder: &self.folder };
+            self.writer.write(&point).expect("the thread lives");
+            let _ = self.writer.finish();
+            self.slow.clock.now().since(began)
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_took_long_is_not_written_again_soon() {
+        let mut setup = Setup::new(200);
+        let fed = setup.feed();
+        assert!(!setup.writer.is_due(fed), "a hundred records are too few");
+        let fed = setup.feed();
+        assert!(setup.writer.is_due(fed));
+        let took = setup.write(fed);
+        assert!(took >= 2 * OBJECT_MS, "a part and a manifest: {took}");
+        assert_eq!(setup.writer.written(), fed.epoch);
+        assert!(!setup.writer.is_due(fed) && !setup.writer.is_due_at_end(fed));
+        setup.feed();
+        let fed = setup.feed();
+        assert!(!setup.writer.is_due(fed), "it rests");
+        assert!(setup.writer.is_due_at_end(fed), "an end does not wait for that");
+        setup.slow.clock.advance_ms(took * REST - 1);
+        assert!(!setup.writer.is_due(fed));
+        setup.slow.clock.advance_ms(1);
+        assert!(setup.writer.is_due(fed));
+    }
+
+    #[test]
+    fn a_failure_is_told_and_tried_again_a_while_later() {
+        let mut setup = Setup::new(100);
+        setup.slow.fails.store(true, std::sync::atomic::Ordering::Release);
+        let fed = setup.feed();
+        setup.write(fed);
+        let error = setup.writer.finish().expect_err("the store is away").to_string();
+        assert!(error.contains("away"), "{error}");
+        assert_eq!(setup.writer.written(), Epoch(0));
+        assert!(!setup.writer.is_due(fed), "it rests");
+        setup.slow.clock.advance_ms(REST_AFTER_FAILURE);
+        setup.slow.fails.store(false, std::sync::atomic::Ordering::Release);
+        assert!(setup.writer.is_due(fed));
+        setup.write(fed);
+        setup.writer.finish().expect("all is well again");
+        assert_eq!(setup.writer.written(), fed.epoch);
+    }
+
+    #[test]
+    fn none_is_written_when_none_is_wanted() {
+        let mut setup = Setup::new(0);
+        let fed = setup.feed();
+        assert!(!setup.writer.is_due(fed) && !setup.writer.is_due_at_end(fed));
     }
 }

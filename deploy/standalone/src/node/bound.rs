@@ -57,3 +57,40 @@ pub(super) fn bound_epoch(log: &Arc<dyn EventLog>, derived: Epoch) -> Outcome<Ep
         std::thread::sleep(LOOK_AGAIN);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eddyline_connect::deltas::DeltaError;
+    use eddyline_dataflows::EngineError;
+    use eddyline_schemas::topic::{Topic, TopicPartition};
+
+    use super::*;
+
+    const AT: TopicPartition = TopicPartition { topic: Topic::Deltas, partition: 2 };
+
+    fn unavailable() -> ReadError {
+        ReadError::Unavailable { partition: AT, source: "no message in time".into() }
+    }
+
+    #[test]
+    fn a_start_asks_a_log_that_is_out_of_reach_again_and_no_other() {
+        let mut left = vec![Ok(7), Err(unavailable()), Err(unavailable())];
+        let read = patiently(|| left.pop().expect("it ends with the first answer"));
+        assert_eq!(read.expect("the third time"), 7);
+        assert!(left.is_empty());
+        let mut asked = 0;
+        let refused = patiently(|| {
+            asked += 1;
+            Err::<(), _>(ReadError::Stopped("it was made again".to_owned()))
+        });
+        assert!(refused.is_err());
+        assert_eq!(asked, 1, "that will not pass");
+    }
+
+    #[test]
+    fn it_is_recognised_in_what_reads_the_log() {
+        let deltas = anyhow::Error::from(DeltaError::from(unavailable()));
+        let bindings = anyhow::Error::from(EngineError::from(unavailable())).context("a start");
+        assert!(is_passing(&deltas) && is_passing(&bindings));
+    }
+}
