@@ -222,6 +222,19 @@ class OnRedis:
             == len(self.load.users))
         self.equal("after FLUSHALL")
 
+    def forgotten(self):
+        """A start from a snapshot folds nothing again: all documents have to come out of it."""
+        self.server.settled(self.load.sent)
+        self.checks.equal("SIGTERM: exit code", self.server.terminate(), 0)
+        ask(self.redis.port, "flushall")
+        self.server.start()
+        self.checks.that("it goes on from a snapshot",
+                         self.server.pipeline()["snapshot_epoch"] > 0, self.server.pipeline())
+        wait_until("all is there again", PATIENCE_SECONDS, lambda: len(
+            ask(self.redis.port, "--scan", "--pattern", "shop:user:*:features").split())
+            == len(self.load.users))
+        self.equal("after a start on an empty Redis")
+
     def killed(self):
         with self.load:
             time.sleep(1)
@@ -274,6 +287,7 @@ def main():
         ("Redis stands still under load", run.stands_still),
         ("Redis is killed under load and comes back empty", run.dies),
         ("Redis forgets everything while nothing happens", run.flushed),
+        ("Redis forgets everything while eddyline is down", run.forgotten),
         ("eddyline is killed", run.killed),
         ("a clean end and a new start", run.closed),
         ("a store of another history", run.other_histories),
