@@ -57,7 +57,9 @@ class Weed:
         command = [self.binary, f"-logdir={self.folder}", "server", f"-dir={self.folder}/data",
                    f"-ip={HOST}", f"-ip.bind={HOST}", "-volume.max=20", "-filer", "-s3",
                    f"-s3.config={known}", "-s3.port.iceberg=0", "-s3.port.lance=0",
-                   "-master.telemetry=false"]
+                   "-master.telemetry=false", "-master.volumeSizeLimitMB=256",
+                   # By default nothing can be written when less than 1 % of the disk is free.
+                   "-volume.minFreeSpace=256MiB"]
         for part in PARTS:
             command += [f"-{part}.port={self.ports[part]}", f"-{part}.port.grpc={self.grpc[part]}"]
         with open(self.folder / "weed.log", "ab") as log:
@@ -66,8 +68,7 @@ class Weed:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not (self.listens() and self.makes_bucket()):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                tail = (self.folder / "weed.log").read_text(errors="replace")[-2000:]
-                raise RuntimeError(f"SeaweedFS does not start: {tail}")
+                raise RuntimeError(f"SeaweedFS does not start: {self.tail()}")
             time.sleep(0.3)
         return self
 
@@ -93,6 +94,9 @@ class Weed:
     def url(self):
         return f"s3://{BUCKET}/ci?endpoint=http://{HOST}:{self.ports['s3']}&region=us-east-1"
 
+    def tail(self):
+        return (self.folder / "weed.log").read_text(errors="replace")[-2000:]
+
     def end(self):
         if self.process is not None:
             self.process.kill()
@@ -111,7 +115,10 @@ def main():
         weed.start()
         environment = os.environ | {"EDDYLINE_TEST_S3": weed.url, "AWS_ACCESS_KEY_ID": KEY,
                                     "AWS_SECRET_ACCESS_KEY": SECRET}
-        return subprocess.run(options.command, env=environment, check=False).returncode
+        status = subprocess.run(options.command, env=environment, check=False).returncode
+        if status != 0:
+            print(f"s3: the end of the server's log:\n{weed.tail()}", flush=True)
+        return status
     finally:
         weed.end()
 
