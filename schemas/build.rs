@@ -14,7 +14,7 @@ const JSON: [&str; 8] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = ["event", "binding", "delta", "snapshot", "stored"]
+    let files = ["event", "binding", "delta", "digest", "snapshot", "stored"]
         .map(|name| format!("proto/eddyline/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
     // Maps become ordered maps, so that equal messages are equal bytes.

@@ -9,6 +9,7 @@
 mod binding;
 mod delta;
 mod delta_record;
+mod epoch_digest;
 mod event;
 mod features;
 mod part;
@@ -21,6 +22,7 @@ pub use delta_record::{
     EncodedRecord, InvalidDeltaRecord, RECORD_BYTES, RecordHead, decode_delta_record,
     decode_record_head, encode_partition,
 };
+pub use epoch_digest::{InvalidEpochDigest, decode_epoch_digest, encode_epoch_digest};
 pub use event::{decode_event, encode_event};
 pub(crate) use event::{draft_of, encode_without_id};
 pub use features::{decode_user_features, encode_user_features};

@@ -5,6 +5,7 @@
 //! by (kind, key), so that equal state changes are equal bytes on any number of workers.
 
 pub mod canonical;
+pub mod digest;
 pub mod placement;
 pub mod record;
 

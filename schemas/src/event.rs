@@ -195,9 +195,11 @@ impl Event {
     pub fn key(&self) -> &str {
         match self.event_type.topic() {
             Topic::ItemEvents => self.items.first().map_or("", ItemId::as_str),
-            Topic::UserEvents | Topic::Feedback | Topic::Bindings | Topic::Deltas => {
-                self.actor().map_or("", UserId::as_str)
-            }
+            Topic::UserEvents
+            | Topic::Feedback
+            | Topic::Bindings
+            | Topic::Deltas
+            | Topic::Digests => self.actor().map_or("", UserId::as_str),
         }
     }
 }

@@ -16,12 +16,21 @@ pub enum Topic {
     Bindings,
     /// What each epoch changed, for serving replicas: see [`crate::delta::record`].
     Deltas,
+    /// What a live dataflow has made of each epoch, in one hash: see [`crate::delta::digest`]. One
+    /// partition.
+    Digests,
 }
 
 impl Topic {
     /// All topics, in the order of their names.
-    pub const ALL: [Self; 5] =
-        [Self::Bindings, Self::Deltas, Self::Feedback, Self::ItemEvents, Self::UserEvents];
+    pub const ALL: [Self; 6] = [
+        Self::Bindings,
+        Self::Deltas,
+        Self::Digests,
+        Self::Feedback,
+        Self::ItemEvents,
+        Self::UserEvents,
+    ];
 
     /// The topics that producers write, in the order of their names.
     pub const INPUTS: [Self; 3] = [Self::Feedback, Self::ItemEvents, Self::UserEvents];
@@ -35,6 +44,7 @@ impl Topic {
             Self::ItemEvents => "item_events",
             Self::Bindings => "bindings",
             Self::Deltas => "deltas.v1",
+            Self::Digests => "digests",
         }
     }
 

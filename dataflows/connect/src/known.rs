@@ -78,7 +78,7 @@ impl<S: Default> Known<S> {
         let count = self.partitions(topic);
         let most = match topic {
             // Their readers look for a row where the count says that it is.
-            Topic::Bindings | Topic::Deltas => count,
+            Topic::Bindings | Topic::Deltas | Topic::Digests => count,
             Topic::UserEvents | Topic::Feedback | Topic::ItemEvents => MAX_PARTITIONS,
         };
         if now < count || now > most {

@@ -1,9 +1,9 @@
 //! How many partitions each topic has.
 //!
 //! Fixed when a log is created; a later open may ask for more, never for fewer, because the
-//! partition of a key follows from the count. The `bindings` topic always has exactly one: the
-//! order of its records is the order of epochs. `deltas.v1` keeps the count it was made with: its
-//! readers look for a row where the count says that it is.
+//! partition of a key follows from the count. The topics `bindings` and `digests` always have
+//! exactly one: the order of its records is the order of epochs. `deltas.v1` keeps the count it was
+//! made with: its readers look for a row where the count says that it is.
 
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
@@ -11,7 +11,7 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 pub const MAX_PARTITIONS: u32 = 256;
 
 /// All topics of a log, in the order of their names.
-pub(crate) const TOPICS: [Topic; 5] = Topic::ALL;
+pub(crate) const TOPICS: [Topic; 6] = Topic::ALL;
 
 /// Partition counts, each from 1 to [`MAX_PARTITIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl LogLayout {
             Topic::UserEvents => self.user_events,
             Topic::Feedback => self.feedback,
             Topic::ItemEvents => self.item_events,
-            Topic::Bindings => 1,
+            Topic::Bindings | Topic::Digests => 1,
             Topic::Deltas => self.deltas,
         }
     }
@@ -123,7 +123,7 @@ mod tests {
     fn all_is_ordered_and_index_finds_the_place() {
         let layout = LogLayout::default();
         let all: Vec<TopicPartition> = layout.all().collect();
-        assert_eq!(all.len(), 12);
+        assert_eq!(all.len(), 13);
         assert!(all.is_sorted());
         for (at, partition) in all.into_iter().enumerate() {
             assert_eq!(layout.index(partition), Some(at));

@@ -1,6 +1,6 @@
 //! Turns what the workers say of an epoch into its deltas: sorted, chained, summed.
 
-use eddyline_schemas::delta::placement::chain_after;
+use eddyline_schemas::delta::digest::{EpochDigest, chain_and_shards};
 use eddyline_schemas::delta::{EpochDeltas, PipelineCounts};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::{Digest, DigestBuilder};
@@ -15,6 +15,8 @@ use crate::rank::RankedEvent;
 pub struct Committed {
     /// What it changed.
     pub deltas: EpochDeltas,
+    /// What is recorded of it.
+    pub digest: EpochDigest,
     /// Events that were tested before they were learned, in the order of `seq`.
     pub ranked: Vec<RankedEvent>,
 }
@@ -65,7 +67,8 @@ impl Committer {
         self.counts.dead_letter += header.dead_letter;
         self.counts.duplicate += duplicates;
         self.counts.applied += header.accepted - header.late - header.dead_letter - duplicates;
-        self.chain = chain_after(self.chain, self.epoch, self.logical_time, &deltas);
+        let (chain, shards) = chain_and_shards(self.chain, self.epoch, self.logical_time, &deltas);
+        self.chain = chain;
         let deltas = EpochDeltas {
             lineage: self.lineage,
             epoch: self.epoch,
@@ -74,7 +77,7 @@ impl Committer {
             chain: self.chain,
             counts: self.counts,
         };
-        Committed { deltas, ranked }
+        Committed { digest: EpochDigest::of(&deltas, shards), deltas, ranked }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {

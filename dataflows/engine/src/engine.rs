@@ -26,6 +26,7 @@ use crate::driver::{Driver, Pace, Ports};
 use crate::error::EngineError;
 use crate::folder::{CommittedState, Progress, Sink};
 use crate::outputs::{Handoff, Outputs};
+use crate::recording::Recording;
 use crate::snapshot::Restored;
 
 /// How epochs are cut.
@@ -236,6 +237,7 @@ pub fn start_with(
         Output::Sink(sink) => Box::new(Handoff::start(sink, Arc::clone(&shared.progress))?),
         Output::Port(port) => port,
     };
+    let outputs = Box::new(Recording::start(outputs, Arc::clone(&log), shared.lineage)?);
     let (commands, commanded): (Sender<Command>, Receiver<Command>) = bounded(16);
     let clock = Arc::new(SteadyClock::default());
     let ports = Ports { log: Arc::clone(&log), clock, outputs, snapshots };

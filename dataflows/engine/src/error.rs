@@ -29,6 +29,15 @@ pub enum EngineError {
         #[source]
         source: eddyline_schemas::codec::InvalidBinding,
     },
+    /// The topic of digests holds something that no dataflow writes: halt.
+    #[error("digests offset {offset} is not the digest of an epoch")]
+    InvalidDigest {
+        /// Where.
+        offset: Offset,
+        /// Why.
+        #[source]
+        source: eddyline_schemas::codec::InvalidEpochDigest,
+    },
     /// The bindings contradict themselves: halt.
     #[error("bindings do not continue their partitions")]
     BrokenRange(#[from] BrokenRange),
@@ -189,6 +198,7 @@ impl EngineError {
             | Self::InvalidSnapshot(_)
             | Self::Config(_)
             | Self::Thread(_)
+            | Self::InvalidDigest { .. }
             | Self::Stopped(_) => false,
         }
     }

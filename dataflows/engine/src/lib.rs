@@ -19,6 +19,7 @@ mod intake;
 mod outputs;
 mod positions;
 pub mod rank;
+mod recording;
 mod refold;
 mod sequencer;
 pub mod sim;

@@ -6,6 +6,7 @@ mod binding_fold;
 mod cases;
 mod decoder;
 mod delta_records;
+mod epoch_digests;
 mod golden;
 mod json_schema;
 mod requests;

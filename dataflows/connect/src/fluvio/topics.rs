@@ -159,7 +159,8 @@ fn failed(client: &Client, what: String, source: BoxError) -> OpenError {
 
 /// How long `topic` keeps records, in seconds.
 fn retention(client: &Client, topic: Topic) -> u32 {
-    if topic == Topic::Bindings { u32::MAX } else { client.address.options.retention_s }
+    let keeps_all = matches!(topic, Topic::Bindings | Topic::Digests);
+    if keeps_all { u32::MAX } else { client.address.options.retention_s }
 }
 
 fn spec(client: &Client, layout: LogLayout, topic: Topic) -> TopicSpec {
@@ -195,7 +196,7 @@ fn creation(client: &Client, layout: LogLayout, topic: Topic) -> String {
 fn check(client: &Client, layout: LogLayout, topic: Topic, spec: &TopicSpec) -> Vec<String> {
     let mut wrong = Vec::new();
     let (count, asked) = (spec.partitions(), layout.partitions(topic));
-    let most = if topic == Topic::Bindings { 1 } else { MAX_PARTITIONS };
+    let most = if matches!(topic, Topic::Bindings | Topic::Digests) { 1 } else { MAX_PARTITIONS };
     if count > most {
         wrong.push(format!("has {count} partitions, must have at most {most}"));
     } else if count < asked {

@@ -60,7 +60,8 @@ impl Rule {
 /// What `topic` needs so that a record that was acknowledged stays, as it was, where it was.
 fn rules(topic: Topic, options: &Options) -> Vec<Rule> {
     let be = |key, wanted: &str| Rule { key, must: Must::Be(wanted.to_owned()) };
-    let retention = if topic == Topic::Bindings { -1 } else { options.retention_ms };
+    let keeps_all = matches!(topic, Topic::Bindings | Topic::Digests);
+    let retention = if keeps_all { -1 } else { options.retention_ms };
     let mut rules = vec![
         be("cleanup.policy", "delete"),
         be("message.timestamp.type", "LogAppendTime"),
@@ -281,7 +282,7 @@ impl<'a> Admin<'a> {
         let asked = self.layout.partitions(topic);
         let most = match topic {
             // Their readers look for a row where the count says that it is.
-            Topic::Bindings | Topic::Deltas => asked,
+            Topic::Bindings | Topic::Deltas | Topic::Digests => asked,
             Topic::UserEvents | Topic::Feedback | Topic::ItemEvents => MAX_PARTITIONS,
         };
         if count > most {

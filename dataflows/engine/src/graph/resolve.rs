@@ -63,9 +63,10 @@ fn resolve_one(context: &Context, fresh: Fresh, mut give: impl FnMut(Work)) {
     match (line.event.at.topic, item) {
         (Topic::ItemEvents, Some(item)) => give(Work::Catalogue { line, item }),
         (Topic::ItemEvents, None) => {}
-        (Topic::UserEvents | Topic::Feedback | Topic::Bindings | Topic::Deltas, item) => {
-            give(Work::Touch { line, item });
-        }
+        (
+            Topic::UserEvents | Topic::Feedback | Topic::Bindings | Topic::Deltas | Topic::Digests,
+            item,
+        ) => give(Work::Touch { line, item }),
     }
 }
 

@@ -259,7 +259,7 @@ fn stored(topic: Topic, key: &str, value: Bytes, append_time: TimestampMs) -> St
     let partitions = match topic {
         Topic::UserEvents => 4,
         Topic::Feedback => 2,
-        Topic::ItemEvents | Topic::Bindings | Topic::Deltas => 1,
+        Topic::ItemEvents | Topic::Bindings | Topic::Deltas | Topic::Digests => 1,
     };
     let partition = partition_for(key.as_bytes(), partitions);
     let key = Bytes::copy_from_slice(key.as_bytes());

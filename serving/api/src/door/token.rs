@@ -95,6 +95,7 @@ fn topic_byte(topic: Topic) -> u8 {
         Topic::ItemEvents => 2,
         Topic::Bindings => 3,
         Topic::Deltas => 4,
+        Topic::Digests => 5,
     }
 }
 

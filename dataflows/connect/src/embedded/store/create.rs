@@ -129,7 +129,7 @@ fn grow(database: &Database, folder: &Path, layout: LogLayout) -> Result<TopicId
         let mut known = match value.as_deref().map(TopicMeta::decode) {
             Some(Some(known)) => known,
             // Logs made before there was such a topic.
-            None if topic == Topic::Deltas => {
+            None if matches!(topic, Topic::Deltas | Topic::Digests) => {
                 TopicMeta { id: crate::random::bytes(), partitions: 0 }
             }
             None | Some(None) => {

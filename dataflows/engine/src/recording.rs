@@ -1,0 +1,215 @@
+//! Records the digest of every committed epoch on the log, in front of the outputs of a driver, so
+//! that any later fold of the same bindings can be held against what was live: topic `digests`.
+//!
+//! * An epoch is acknowledged only once its digest is durable, so no snapshot is ahead of it (I5).
+//! * After a restart the same epochs come again. Of those that the end of the topic still shows,
+//!   the digest must be the same: another one is a loud halt, since then state depends on something
+//!   other than the log. They are not recorded twice; older ones are, which is harmless.
+//! * A record that was folded and is to be passed over since changes history. Then digests may
+//!   differ, and are recorded anew: of the records of an epoch the last one counts.
+//! * A thread appends, so that nobody waits for the log; what waits goes in one batch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eddyline_connect::log::{Append, AppendError, BoxError, EventLog, ReadLimit, with_sources};
+use eddyline_schemas::codec::{decode_epoch_digest, encode_epoch_digest};
+use eddyline_schemas::delta::digest::EpochDigest;
+use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::record::Digest;
+use eddyline_schemas::topic::{Topic, TopicPartition};
+use parking_lot::Mutex;
+
+use crate::bindings::{BindingReader, skips};
+use crate::committer::Committed;
+use crate::error::EngineError;
+use crate::outputs::{EmitError, Outputs};
+
+/// The one partition of the topic.
+pub(crate) const DIGESTS: TopicPartition = TopicPartition { topic: Topic::Digests, partition: 0 };
+
+/// Records at the end of the topic that are read at a start.
+const LOOK_BACK: u64 = 8_192;
+
+const READ: ReadLimit = ReadLimit { records: 2_048, bytes: 8 << 20 };
+
+/// Rest before an append is repeated.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// See the module doc.
+pub(crate) struct Recording {
+    /// Before `inner`, so that its thread ends first.
+    recorder: Recorder,
+    inner: Box<dyn Outputs>,
+}
+
+struct Recorder {
+    log: Arc<dyn EventLog>,
+    /// Recorded before, by epoch.
+    known: BTreeMap<Epoch, Digest>,
+    to: Option<Sender<Committing>>,
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+/// An epoch, and what is to be recorded of it, unless that has been done.
+struct Committing {
+    epoch: Epoch,
+    digest: Option<EpochDigest>,
+}
+
+#[derive(Default)]
+struct Shared {
+    recorded: AtomicU64,
+    closing: AtomicBool,
+    failure: Mutex<Option<String>>,
+}
+
+impl Recording {
+    pub(crate) fn start(
+        inner: Box<dyn Outputs>,
+        log: Arc<dyn EventLog>,
+        lineage: Lineage,
+    ) -> Result<Self, EngineError> {
+        let known = known(&*log, lineage)?;
+        let shared = Arc::new(Shared::default());
+        let (to, digests) = channel();
+        let (told, to_log) = (Arc::clone(&shared), Arc::clone(&log));
+        let thread = std::thread::Builder::new().name("eddyline-digests".into());
+        let thread =
+            thread.spawn(move || record(&*to_log, &digests, &told)).map_err(EngineError::Thread)?;
+        let recorder = Recorder { log, known, to: Some(to), thread: Some(thread), shared };
+        Ok(Self { recorder, inner })
+    }
+}
+
+impl Outputs for Recording {
+    fn newest(&mut self, lineage: Lineage) -> Result<Epoch, BoxError> {
+        let recorded = self.recorder.known.last_key_value().map_or(Epoch(0), |(epoch, _)| *epoch);
+        Ok(self.inner.newest(lineage)?.max(recorded))
+    }
+
+    fn emit(&mut self, committed: Box<Committed>) -> Result<(), EmitError> {
+        let digest = committed.digest.clone();
+        let committing = self.recorder.check(digest).map_err(EmitError::Refused)?;
+        // Given back, it comes again.
+        self.inner.emit(committed)?;
+        self.recorder.take(committing).map_err(EmitError::Refused)
+    }
+
+    fn acknowledged(&self) -> Epoch {
+        let recorded = Epoch(self.recorder.shared.recorded.load(Ordering::Acquire));
+        self.inner.acknowledged().min(recorded)
+    }
+
+    fn failure(&self) -> Option<BoxError> {
+        self.recorder.failure().or_else(|| self.inner.failure())
+    }
+}
+
+impl Recorder {
+    fn check(&self, digest: EpochDigest) -> Result<Committing, BoxError> {
+        let epoch = digest.epoch;
+        match self.known.get(&epoch) {
+            Some(known) if *known == digest.delta_digest => Ok(Committing { epoch, digest: None }),
+            Some(known) if !has_skips(&self.log)? => Err(format!(
+                "epoch {epoch} of lineage {} was recorded with delta digest {known}, and is folded \
+                 again with {}: state depends on something other than the log",
+                digest.lineage, digest.delta_digest
+            )
+            .into()),
+            Some(_) | None => Ok(Committing { epoch, digest: Some(digest) }),
+        }
+    }
+
+    fn take(&self, committing: Committing) -> Result<(), BoxError> {
+        let gone = || self.failure().unwrap_or_else(|| "its thread is gone".into());
+        let to = self.to.as_ref().expect("only drop takes it");
+        to.send(committing).map_err(|_| gone())
+    }
+
+    fn failure(&self) -> Option<BoxError> {
+        self.shared.failure.lock().clone().map(Into::into)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
+        self.to = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// What the end of the topic says of `lineage`.
+fn known(log: &dyn EventLog, lineage: Lineage) -> Result<BTreeMap<Epoch, Digest>, EngineError> {
+    let (start, end) = (log.start_offset(DIGESTS)?, log.end_offset(DIGESTS)?);
+    let (mut next, mut known) = (start.max(end.saturating_sub(LOOK_BACK)), BTreeMap::new());
+    while next < end {
+        let batch = log.read(DIGESTS, next, READ)?;
+        for (offset, record) in &batch.records {
+            let invalid = |source| EngineError::InvalidDigest { offset: *offset, source };
+            let digest = decode_epoch_digest(&record.value).map_err(invalid)?;
+            if digest.lineage == lineage {
+                known.insert(digest.epoch, digest.delta_digest);
+            }
+        }
+        if batch.next == next {
+            break;
+        }
+        next = batch.next;
+    }
+    Ok(known)
+}
+
+/// Whether any record is to be passed over.
+fn has_skips(log: &Arc<dyn EventLog>) -> Result<bool, EngineError> {
+    let mut bindings = BindingReader::new(Arc::clone(log));
+    while !bindings.is_at_end()? {
+        if skips(&bindings.read()?).next().is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn record(log: &dyn EventLog, committing: &Receiver<Committing>, shared: &Shared) {
+    while let Ok(first) = committing.recv() {
+        let waiting: Vec<Committing> =
+            std::iter::once(first).chain(committing.try_iter()).collect();
+        let last = waiting.last().map_or(0, |committing| committing.epoch.0);
+        let digests: Vec<EpochDigest> =
+            waiting.into_iter().filter_map(|committing| committing.digest).collect();
+        if let Err(error) = append(log, &digests, shared) {
+            tracing::error!(error = &error as &dyn std::error::Error, "digests are not recorded");
+            *shared.failure.lock() = Some(with_sources(&error));
+            return;
+        }
+        shared.recorded.store(last, Ordering::Release);
+    }
+}
+
+fn append(log: &dyn EventLog, digests: &[EpochDigest], shared: &Shared) -> Result<(), AppendError> {
+    let batch = || digests.iter().map(to_append).collect();
+    while let Err(error) = log.append(batch()) {
+        let passes = error.may_pass() || matches!(error, AppendError::Unknown(_));
+        if !passes || shared.closing.load(Ordering::Acquire) {
+            return Err(error);
+        }
+        tracing::warn!(error = &error as &dyn std::error::Error, "digests will be recorded again");
+        std::thread::sleep(RETRY);
+    }
+    Ok(())
+}
+
+fn to_append(digest: &EpochDigest) -> Append {
+    let value = Bytes::from(encode_epoch_digest(digest));
+    Append { partition: DIGESTS, key: Bytes::new(), value, headers: Vec::new() }
+}
