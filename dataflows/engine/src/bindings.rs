@@ -88,12 +88,7 @@ pub(crate) struct BoundReader {
 }
 
 impl BoundReader {
-    pub(crate) fn new(log: Arc<dyn EventLog>, allowance_ms: i64) -> Self {
-        let (clocks, judged_to) = (BTreeMap::new(), BTreeMap::new());
-        Self { log, allowance_ms, clocks, skipped: BTreeSet::new(), judged_to }
-    }
-
-    /// Goes on where a snapshot was made.
+    /// Goes on where a snapshot was made; the default position is the start of the log.
     pub(crate) fn at(log: Arc<dyn EventLog>, allowance_ms: i64, position: &LogPosition) -> Self {
         let clock = |(&at, known): (&TopicPartition, &PartitionPosition)| {
             let clock = known.clock.unwrap_or(TimestampMs(i64::MIN));

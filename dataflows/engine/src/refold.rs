@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use eddyline_connect::log::EventLog;
 use eddyline_model::config::CoreConfig;
-use eddyline_schemas::binding::Accepted;
 use eddyline_schemas::lineage::Epoch;
 
-use crate::bindings::{BindingReader, BoundReader, skips};
+use crate::bindings::BindingReader;
 use crate::bound::EpochInput;
 use crate::cluster::Workers;
 use crate::committer::StateDigest;
+use crate::driver::snapshots::{Fed, SnapshotPoint, Snapshots};
 use crate::error::EngineError;
 use crate::flow::Arrival;
 use crate::folder::{Folder, Sink};
+use crate::history::History;
+use crate::snapshot::Restored;
 
 /// How to fold again. None of it may change the result.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,58 @@ pub struct Refold {
     pub until: Option<Epoch>,
     /// The order in which events arrive at the workers.
     pub arrival: Arrival,
+}
+
+/// Where a fold of recorded history begins, where it ends, and where its snapshots go.
+pub struct Replay {
+    /// A snapshot that the log can go on from; `None` folds from the start.
+    pub from: Option<Restored>,
+    /// Stop after this epoch; `None` goes on to the last one bound.
+    pub until: Option<Epoch>,
+    /// Threads.
+    pub workers: usize,
+    /// Asked after every epoch and at the end. What is written is valid without any receiver having
+    /// seen the deltas: they are those that live emitted (I2).
+    pub snapshots: Box<dyn Snapshots>,
+}
+
+/// Folds what `log` records, which may be an archive, and writes snapshots on the way, so that a
+/// fold that is interrupted goes on from the newest one, and a live engine from the last.
+pub fn replay(
+    core: &CoreConfig,
+    log: Arc<dyn EventLog>,
+    Replay { from, until, workers, mut snapshots }: Replay,
+    sink: Sink,
+) -> Result<StateDigest, EngineError> {
+    let position = from.as_ref().map(|from| from.position().clone());
+    let mut records = from.as_ref().map_or(0, |from| from.counts().accepted);
+    let mut history = History::open(core, log, position.as_ref(), until)?;
+    let mut folder = match from {
+        Some(from) => Folder::start_from(core, workers, from, sink)?,
+        None => Folder::start(core, workers, sink)?,
+    };
+    while let Some((epoch, input)) = history.next_epoch()? {
+        records += input.header.accepted;
+        folder.feed(input);
+        if snapshots.is_due(Fed { epoch, records }) {
+            write(&mut *snapshots, &history, &folder)?;
+        }
+    }
+    if snapshots.is_due_at_end(Fed { epoch: history.epoch(), records }) {
+        write(&mut *snapshots, &history, &folder)?;
+    }
+    snapshots.finish().map_err(EngineError::Snapshot)?;
+    Ok(folder.end())
+}
+
+fn write(
+    snapshots: &mut dyn Snapshots,
+    history: &History,
+    folder: &Folder,
+) -> Result<(), EngineError> {
+    folder.wait();
+    let point = SnapshotPoint { position: history.position(), folder };
+    snapshots.write(&point).map_err(EngineError::Snapshot)
 }
 
 /// The state after the last epoch folded. Epochs are those that the log records, never cut anew.
@@ -59,26 +113,9 @@ pub fn for_each_bound(
     until: Option<Epoch>,
     mut take: impl FnMut(Epoch, EpochInput),
 ) -> Result<(), EngineError> {
-    let mut bindings = BindingReader::new(Arc::clone(&log));
-    let mut bound = BoundReader::new(Arc::clone(&log), core.late_allowance_ms());
-    let mut ahead = BindingReader::new(log);
-    while !ahead.is_at_end()? {
-        skips(&ahead.read()?).for_each(|(partition, offset)| bound.skip(partition, offset));
-    }
-    let mut is_over = until == Some(Epoch(0));
-    while !is_over {
-        let accepted = bindings.read()?;
-        is_over = accepted.is_empty() && bindings.is_at_end()?;
-        for one in accepted {
-            match one {
-                Accepted::Binding(binding) if !is_over => {
-                    take(binding.epoch, bound.read_bound(&binding)?);
-                    is_over = until == Some(binding.epoch);
-                }
-                Accepted::Control(control) => bound.control(&control)?,
-                Accepted::Binding(_) | Accepted::Fence(_) => {}
-            }
-        }
+    let mut history = History::open(core, log, None, until)?;
+    while let Some((epoch, input)) = history.next_epoch()? {
+        take(epoch, input);
     }
     Ok(())
 }

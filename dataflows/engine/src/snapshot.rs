@@ -32,7 +32,7 @@ mod rows;
 mod store;
 mod writer;
 
-pub use choose::newest_on_log;
+pub use choose::{newest_on_log, newest_on_log_until};
 pub use eddyline_schemas::snapshot::LogPosition;
 pub use error::{InvalidSnapshot, SnapshotError};
 pub use export::Export;

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use eddyline_connect::log::{EventLog, with_sources};
 use eddyline_connect::objects::{MemoryObjects, ObjectStore};
-use eddyline_dataflows::snapshot::{Restored, SnapshotStore, SnapshotWriter, newest_on_log};
+use eddyline_dataflows::snapshot::{
+    Restored, SnapshotStore, SnapshotWriter, newest_on_log, newest_on_log_until,
+};
 use eddyline_dataflows::{
-    Engine, EngineConfig, EngineError, EngineOutputs, EpochLimits, Output, StateDigest,
-    skip_record, start_with,
+    Engine, EngineConfig, EngineError, EngineOutputs, EpochLimits, Output, Replay, StateDigest,
+    replay, skip_record, start_with,
 };
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::delta::EpochDeltas;
@@ -196,4 +198,34 @@ fn a_snapshot_of_another_log_is_refused() {
     bind_all(&core(), &setup.log(), 40);
     let text = refused(&setup);
     assert!(text.contains("was made of another log"), "{text}");
+}
+
+#[test]
+fn a_replay_goes_on_from_its_own_snapshots_and_live_goes_on_from_a_replay() {
+    let mut shop = Shop::new(26);
+    let setup = Setup::new(&shop.records(700));
+    let live = bind_all(&core(), &setup.log(), 40);
+    let replayed = |until: Option<Epoch>| {
+        let from = newest_on_log_until(&setup.store, &setup.log(), lineage(), until);
+        let from = from.expect("it fits");
+        let began = from.as_ref().map_or(0, |from| from.epoch().0);
+        let writer = SnapshotWriter::start(setup.store.clone(), EVERY, from.as_ref());
+        let snapshots = Box::new(writer.expect("a thread"));
+        let how = Replay { from, until, workers: 2, snapshots };
+        (began, replay(&core(), setup.log(), how, Box::new(drop)).expect("folds"))
+    };
+    let middle = Epoch(live.epoch.0 / 2);
+    let (began, at_middle) = replayed(Some(middle));
+    assert_eq!((began, at_middle.epoch), (0, middle));
+    assert_eq!(refolded(&core(), &setup.log(), 1, Some(middle)).expect("folds").0, at_middle);
+    let (began, at_end) = replayed(None);
+    assert_eq!((began, at_end), (middle.0, live));
+    let (began, again) = replayed(Some(middle));
+    assert!(began <= middle.0, "not from the one that is behind it");
+    assert_eq!(again, at_middle);
+    shop.records(200).iter().for_each(|stored| setup.log.store(stored));
+    let after = setup.live(2, EVERY);
+    let first = setup.emitted().first().map(|epoch| epoch.epoch);
+    assert_eq!(first, Some(live.epoch.next()), "at the exact next epoch");
+    assert_eq!(refolded(&core(), &setup.log(), 1, None).expect("folds").0, after);
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use eddyline_connect::log::{EventLog, ReadLimit};
 use eddyline_schemas::binding::{BindingFold, BindingRecord, FoldState, chain_hash};
 use eddyline_schemas::codec::decode_binding;
-use eddyline_schemas::lineage::Lineage;
+use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::snapshot::SnapshotManifest;
 
@@ -34,7 +34,21 @@ pub fn newest_on_log(
     log: &Arc<dyn EventLog>,
     lineage: Lineage,
 ) -> Result<Option<Restored>, EngineError> {
-    store.newest_where(lineage, |manifest| fits(log, manifest))
+    newest_on_log_until(store, log, lineage, None)
+}
+
+/// As [`newest_on_log`], of those that are not behind `until`.
+pub fn newest_on_log_until(
+    store: &SnapshotStore,
+    log: &Arc<dyn EventLog>,
+    lineage: Lineage,
+    until: Option<Epoch>,
+) -> Result<Option<Restored>, EngineError> {
+    let suits = |manifest: &SnapshotManifest| {
+        let is_early = until.is_none_or(|until| manifest.epoch <= until);
+        Ok(is_early && fits(log, manifest)?)
+    };
+    store.newest_where(lineage, suits)
 }
 
 /// See the module doc.
