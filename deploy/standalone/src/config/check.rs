@@ -20,12 +20,14 @@ use eddyline_schemas::record::Digest;
 use eddyline_serving::state::ServingConfig;
 
 use super::layers::{Origin, Problem};
-use super::raw::{RawConfig, RawDataflow, RawFeatures, RawLog, RawServer};
+use super::raw::{RawArchive, RawConfig, RawDataflow, RawFeatures, RawLog, RawServer};
 
 /// Most workers that a process runs: one for each logical shard.
 const MAX_WORKERS: u64 = 256;
 /// Most records of an epoch.
 const MAX_EPOCH_EVENTS: u64 = 1 << 20;
+/// Most records that wait in memory for the files of an archive.
+const MAX_FILE_EVENTS: u64 = 1 << 20;
 /// Longest vectors.
 const MAX_DIM: usize = 1_024;
 
@@ -40,6 +42,8 @@ pub(crate) struct Config {
     pub features: FeaturesConfig,
     /// Where state is kept between two lives of the dataflow.
     pub snapshots: SnapshotsConfig,
+    /// Where bound history is kept for good.
+    pub archive: ArchiveConfig,
     /// The HTTP server.
     pub server: ServerConfig,
     /// The dataflow.
@@ -95,6 +99,17 @@ pub(crate) struct SnapshotsConfig {
     pub every_events: u64,
 }
 
+/// Where bound history is archived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ArchiveConfig {
+    /// With paths under the data folder; `None` archives nowhere.
+    pub url: Option<String>,
+    /// Records after which files are written …
+    pub file_events: u64,
+    /// … or seconds, whichever comes first.
+    pub file_seconds: u32,
+}
+
 /// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerConfig {
@@ -143,6 +158,7 @@ pub(crate) fn check(
     let log = checker.log(&raw.log, &raw.data.dir);
     checker.features(&raw.features);
     let snapshots = checker.snapshots(raw);
+    let archive = checker.archive(raw);
     let server = checker.server(&raw.server);
     let dataflow = checker.dataflow(&raw.dataflow);
     checker.core(&raw.core);
@@ -156,6 +172,7 @@ pub(crate) fn check(
                 encoding: raw.features.encoding,
             },
             snapshots,
+            archive,
             server,
             dataflow,
             serving: serving(raw),
@@ -297,16 +314,31 @@ impl Checker<'_> {
         if url.is_empty() || raw.log.url == "memory:" {
             return SnapshotsConfig { url: None, every_events };
         }
+        SnapshotsConfig {
+            url: Some(self.objects("snapshots.url", url, &raw.data.dir)),
+            every_events,
+        }
+    }
+
+    fn archive(&mut self, raw: &RawConfig) -> ArchiveConfig {
+        let RawArchive { url, file_events, file_seconds } = &raw.archive;
+        self.within("archive.file_events", *file_events, 1, MAX_FILE_EVENTS);
+        self.within("archive.file_seconds", u64::from(*file_seconds), 1, 86_400);
+        let url = (!url.is_empty()).then(|| self.objects("archive.url", url, &raw.data.dir));
+        ArchiveConfig { url, file_events: *file_events, file_seconds: *file_seconds }
+    }
+
+    /// A place for objects, with a path under the data folder.
+    fn objects(&mut self, key: &str, url: &str, dir: &Path) -> String {
         if let Err(error) = check_objects_url(url) {
             let remedy =
                 "use file:DIR, where DIR is relative to data.dir, s3://BUCKET/PREFIX, or nothing";
-            self.refuse("snapshots.url", error.to_string(), remedy);
+            self.refuse(key, error.to_string(), remedy);
         }
-        let url = match url.strip_prefix("file:") {
-            Some(folder) => format!("file:{}", raw.data.dir.join(folder).display()),
-            None => url.clone(),
-        };
-        SnapshotsConfig { url: Some(url), every_events }
+        match url.strip_prefix("file:") {
+            Some(folder) => format!("file:{}", dir.join(folder).display()),
+            None => url.to_owned(),
+        }
     }
 
     fn server(&mut self, raw: &RawServer) -> Option<ServerConfig> {

@@ -25,6 +25,7 @@ pub(crate) struct RawConfig {
     pub log: RawLog,
     pub features: RawFeatures,
     pub snapshots: RawSnapshots,
+    pub archive: RawArchive,
     pub server: RawServer,
     pub dataflow: RawDataflow,
     pub serving: RawServing,
@@ -91,6 +92,20 @@ pub(crate) struct RawSnapshots {
 impl Default for RawSnapshots {
     fn default() -> Self {
         Self { url: "file:snapshots".into(), every_events: 250_000 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawArchive {
+    pub url: String,
+    pub file_events: u64,
+    pub file_seconds: u32,
+}
+
+impl Default for RawArchive {
+    fn default() -> Self {
+        Self { url: String::new(), file_events: 250_000, file_seconds: 60 }
     }
 }
 
