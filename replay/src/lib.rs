@@ -5,7 +5,9 @@
 
 pub mod evaluate;
 mod recompute;
+pub mod recorded;
 mod report;
+pub mod verify;
 
 pub use evaluate::{Evaluation, evaluate};
 pub use recompute::recompute;
@@ -25,6 +27,26 @@ pub enum ReplayError {
         /// The last one.
         last: eddyline_schemas::lineage::Epoch,
     },
+    /// The log or its archive cannot be read.
+    #[error("cannot read recorded history")]
+    Read(#[from] eddyline_connect::log::ReadError),
+    /// The topic of digests holds something that no dataflow writes.
+    #[error("digests offset {offset} is not the digest of an epoch")]
+    Recorded {
+        /// Where.
+        offset: eddyline_schemas::record::Offset,
+        /// Why.
+        #[source]
+        source: eddyline_schemas::codec::InvalidEpochDigest,
+    },
+    /// There is nothing to hold a fold against.
+    #[error("no digest of lineage {lineage} was recorded{}", of_others(others))]
+    NothingRecorded {
+        /// That of the configuration.
+        lineage: eddyline_schemas::lineage::Lineage,
+        /// Of which there are digests.
+        others: Vec<String>,
+    },
     /// An event that cannot be evaluated.
     #[error("event {index} {reason}")]
     Event {
@@ -33,4 +55,11 @@ pub enum ReplayError {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+fn of_others(lineages: &[String]) -> String {
+    if lineages.is_empty() {
+        return ", nor of any other".into();
+    }
+    format!("; there are digests of lineage {}: use its [core]", lineages.join(", "))
 }
