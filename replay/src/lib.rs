@@ -3,6 +3,8 @@
 //!
 //! Replay uses recorded bindings and never cuts epochs anew. It knows no HTTP.
 
+pub mod archive;
+pub mod archiver;
 pub mod evaluate;
 mod recompute;
 pub mod recorded;

@@ -57,10 +57,7 @@ impl History {
         while !ahead.is_at_end()? {
             skips(&ahead.read()?).for_each(|(partition, offset)| bound.skip(partition, offset));
         }
-        let (next, fold) = (position.next_binding, position.fold.clone());
-        let bound_at = TimestampMs(i64::MIN);
-        let bindings = Steps { read: VecDeque::new(), next, read_to: next, fold, bound_at };
-        Ok(Self { log, bindings, bound, until })
+        Ok(Self { log, bindings: Steps::at(position), bound, until })
     }
 
     /// The next epoch; `None` behind the last one.
@@ -86,12 +83,6 @@ impl History {
         self.bindings.fold.epoch()
     }
 
-    /// When the last epoch that was read was bound: the append time of its binding.
-    #[must_use]
-    pub fn bound_at(&self) -> TimestampMs {
-        self.bindings.bound_at
-    }
-
     /// Where the log is read on after the last epoch that was read.
     #[must_use]
     pub fn position(&self) -> LogPosition {
@@ -109,7 +100,29 @@ impl History {
     }
 }
 
+/// The last epoch that was bound by `time`: whose binding was appended no later. 0 when there is
+/// none.
+pub fn epoch_at(log: Arc<dyn EventLog>, time: TimestampMs) -> Result<Epoch, EngineError> {
+    let mut bindings = Steps::at(&LogPosition::default());
+    let mut epoch = Epoch(0);
+    while let Some(accepted) = bindings.step(&*log)? {
+        if let Accepted::Binding(binding) = accepted {
+            if bindings.bound_at > time {
+                break;
+            }
+            epoch = binding.epoch;
+        }
+    }
+    Ok(epoch)
+}
+
 impl Steps {
+    fn at(position: &LogPosition) -> Self {
+        let next = position.next_binding;
+        let bound_at = TimestampMs(i64::MIN);
+        Self { read: VecDeque::new(), next, read_to: next, fold: position.fold.clone(), bound_at }
+    }
+
     /// Folds on to the next record that is accepted; `None` at the end of the topic.
     fn step(&mut self, log: &dyn EventLog) -> Result<Option<Accepted>, EngineError> {
         loop {

@@ -41,7 +41,7 @@ pub use error::EngineError;
 pub use flow::{Arrival, FlowError};
 pub use folder::{CommittedState, Folder, Sink, follow};
 pub use graph::Folds;
-pub use history::History;
+pub use history::{History, epoch_at};
 pub use outputs::{EmitError, Outputs};
 pub use positions::{BoundFollower, BoundPositions};
 pub use refold::{Refold, Replay, for_each_bound, last_bound_epoch, refold, refold_on, replay};

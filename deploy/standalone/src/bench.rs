@@ -14,6 +14,7 @@ pub(crate) mod freshness;
 mod ingest;
 mod memory;
 mod recovery;
+mod replay;
 mod stream;
 mod zipf;
 
@@ -35,6 +36,7 @@ use determinism::{DeterminismArgs, FollowerArgs};
 use freshness::Asked;
 use ingest::IngestBenchArgs;
 use recovery::RecoveryArgs;
+use replay::ReplayBenchArgs;
 use stream::{Bodies, StreamShape};
 
 /// What to measure.
@@ -48,6 +50,8 @@ pub(crate) enum BenchVerb {
     Crashes(CrashesArgs),
     /// Seconds from a snapshot to the first epoch behind it, and what a snapshot costs
     Recovery(RecoveryArgs),
+    /// Events per second of a rebuild from the archive, against live, folding and reading alone
+    Replay(ReplayBenchArgs),
     /// Digests of one stream, folded in every way that must not matter
     Determinism(DeterminismArgs),
     /// A further process of `bench determinism`
@@ -103,6 +107,7 @@ pub(crate) fn run(verb: &BenchVerb, config: &ConfigArgs) -> Outcome {
         BenchVerb::Freshness(args) => run_freshness(args, config),
         BenchVerb::Crashes(args) => crashes::run(args),
         BenchVerb::Recovery(args) => recovery::run(args, config),
+        BenchVerb::Replay(args) => replay::run(args, config),
         BenchVerb::Determinism(args) => determinism::run(args, config),
         BenchVerb::Follower(args) => determinism::follow(args),
     }
@@ -128,6 +133,7 @@ impl BenchArgs {
         // Snapshots of a log that is gone afterwards would be in the way of the next one.
         let snapshots = format!("file:{}", folder.path().join("snapshots").display());
         config.snapshots.url = config.snapshots.url.map(|_| snapshots);
+        config.archive.url = None;
         config.data_dir = folder.path().to_owned();
         Ok((config, folder))
     }

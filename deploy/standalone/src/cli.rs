@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::archive::ArchiveArgs;
 use crate::ask::{RecommendArgs, SimilarArgs};
 use crate::bench::BenchVerb;
 use crate::config::ConfigArgs;
@@ -10,6 +11,7 @@ use crate::demo::DemoArgs;
 use crate::digest::DigestArgs;
 use crate::evaluate::EvaluateArgs;
 use crate::ingest::IngestArgs;
+use crate::replay::ReplayVerb;
 use crate::roles::{DataflowArgs, RoleArgs};
 use crate::up::UpArgs;
 
@@ -97,6 +99,22 @@ pub(crate) enum Verb {
   eddyline digest
   eddyline digest --data /srv/shop --recompute --workers 4")]
     Digest(DigestArgs),
+    /// Archive what is bound as Parquet, and look at what was archived
+    #[command(after_long_help = "Examples:
+  # in a fleet; `eddyline up` archives by itself where archive.url is set
+  eddyline archive --log-url kafka://broker:9092 --archive s3://bucket/archive
+  eddyline archive --once --archive file:archive
+  eddyline archive ls --archive s3://bucket/archive
+  eddyline archive verify --archive s3://bucket/archive")]
+    Archive(ArchiveArgs),
+    /// Fold recorded history again: rebuild state, prove it
+    #[command(after_long_help = "Examples:
+  eddyline replay verify --archive s3://bucket/archive
+  eddyline replay rebuild --archive s3://bucket/archive --workers 2")]
+    Replay {
+        #[command(subcommand)]
+        verb: ReplayVerb,
+    },
     /// Ask a running server for recommendations
     #[command(after_long_help = "Examples:
   eddyline recommend u42

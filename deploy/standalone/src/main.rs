@@ -5,6 +5,7 @@
 //! Knows everything, is known by nobody. stdout is data, stderr is logs and progress.
 
 mod allocator;
+mod archive;
 mod ask;
 mod bench;
 mod cli;
@@ -17,6 +18,7 @@ mod exit;
 mod ingest;
 mod node;
 mod output;
+mod replay;
 mod roles;
 mod server_file;
 mod source;
@@ -53,6 +55,8 @@ fn run(cli: &Cli) -> Outcome {
         Verb::Ingest(args) => ingest::run(args),
         Verb::Evaluate(args) => evaluate::run(args, &cli.config),
         Verb::Digest(args) => digest::run(args, &cli.config),
+        Verb::Archive(args) => archive::run(args, &cli.config),
+        Verb::Replay { verb } => replay::run(verb, &cli.config),
         Verb::Recommend(args) => ask::recommend(args),
         Verb::Similar(args) => ask::similar(args),
         Verb::Config { verb } => config::verbs::run(verb, &cli.config),

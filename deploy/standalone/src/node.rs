@@ -8,11 +8,13 @@
 //! the outside in, so that nothing that was acknowledged is lost. While it runs, `digest.json` is
 //! absent; a clean close leaves it with the digest of the last epoch.
 
+mod archiving;
 mod bootstrap;
 mod bound;
 mod dataflow;
 mod emission;
 mod mirror;
+mod past;
 mod publishing;
 mod replica;
 mod running;
@@ -46,8 +48,11 @@ use dataflow::Dataflow;
 use mirror::{Mirroring, open_store};
 use snapshots::{Kept, restore};
 
+pub(crate) use archiving::Archiving;
+pub(crate) use past::Past;
 pub(crate) use publishing::Publishing;
 pub(crate) use replica::Replica;
+pub(crate) use snapshots::{exit_of_objects, open_snapshots};
 
 /// How long a close waits for acknowledged events to become state.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -59,6 +64,7 @@ pub(crate) struct Node {
     dataflow: Arc<Dataflow>,
     state: Arc<ServingState>,
     mirroring: Option<Arc<Mirroring>>,
+    archiving: Option<Archiving>,
     /// Ends its thread when dropped.
     _reindexer: Reindexer,
 }
@@ -114,6 +120,7 @@ impl Node {
         let mirroring = mirroring.transpose()?.map(Arc::new);
         let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
         let state = Arc::new(state);
+        let archiving = Archiving::start(&config, &log)?;
         let kept = Kept::open(&config, &log)?;
         if let Some(from) = &kept.from {
             restore(&state, &config, from)?;
@@ -130,7 +137,7 @@ impl Node {
         let reindexer = Reindexer::start(Arc::clone(&state))
             .or_stop(Exit::Io, || "starting the index builder".into())?;
         let (door, dataflow) = (Arc::new(door), Arc::new(dataflow));
-        Ok(Self { config, door, dataflow, state, mirroring, _reindexer: reindexer })
+        Ok(Self { config, door, dataflow, state, mirroring, archiving, _reindexer: reindexer })
     }
 
     /// The configuration that it runs on.
@@ -216,6 +223,13 @@ impl Node {
         let digest =
             self.dataflow.shutdown().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
         note_digest(&self.config.data_dir, &digest)?;
+        if let Some(archiving) = self.archiving {
+            // The log has what the archive lacks: the next start goes on with it.
+            if let Err(error) = archiving.close() {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "not all that is bound is archived");
+            }
+        }
         Ok(digest)
     }
 }

@@ -18,6 +18,13 @@ pub(crate) fn peak_bytes() -> u64 {
     status_bytes("VmHWM")
 }
 
+/// Lets [`peak_bytes`] begin anew from what is resident now, where the kernel can.
+pub(crate) fn forget_peak() {
+    if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
+        tracing::warn!(%error, "the peak of memory includes what was before");
+    }
+}
+
 /// Memory that is resident now.
 #[must_use]
 pub(crate) fn resident_bytes() -> u64 {

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
 /// The store that `snapshots.url` names; `None` where state is kept nowhere.
-pub(super) fn open_snapshots(config: &Config, access: Access) -> Outcome<Option<SnapshotStore>> {
+pub(crate) fn open_snapshots(config: &Config, access: Access) -> Outcome<Option<SnapshotStore>> {
     let Some(url) = &config.snapshots.url else { return Ok(None) };
     let opened = open_objects(url, access);
     let exit = opened.as_ref().err().map_or(Exit::Io, exit_of_objects);
@@ -31,7 +31,7 @@ pub(super) fn open_snapshots(config: &Config, access: Access) -> Outcome<Option<
     Ok(Some(SnapshotStore::new(objects, &config.core)))
 }
 
-fn exit_of_objects(error: &ObjectError) -> Exit {
+pub(crate) fn exit_of_objects(error: &ObjectError) -> Exit {
     match error {
         ObjectError::Url { .. } | ObjectError::Name(_) | ObjectError::Refused { .. } => {
             Exit::Config

@@ -1,0 +1,188 @@
+//! `bench replay`: all state from the archive alone, against what else could be done with it.
+//!
+//! A stream goes through a whole node on an embedded log, with serving and the archiver beside the
+//! dataflow (`live_events_per_second`, measured as `bench ingest` does). Then, from the archive:
+//!
+//! * `read_events_per_second`: every record of the inputs is read and nothing is done with it;
+//! * `fold_events_per_second`: the same epochs, decoded and in memory, are folded;
+//! * `events_per_second`: history is read and folded from nothing, as `replay rebuild` does it, by
+//!   as many workers, without writing snapshots. `peak_memory_bytes` is of this alone.
+//!
+//! The rebuilt state must be that of the node (`digest_equal`). Disks are warm.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use eddyline_connect::log::{EventLog, ReadLimit};
+use eddyline_connect::objects::Access;
+use eddyline_dataflows::{Folder, NoSnapshots, Replay, StateDigest, for_each_bound, replay};
+use eddyline_model::config::CoreConfig;
+use eddyline_replay::archive::ArchiveLog;
+use eddyline_schemas::topic::{Topic, TopicPartition};
+use serde::Serialize;
+
+use super::ingest::{PATIENCE, rate, submit_all};
+use super::stream::{Bodies, Stream, StreamShape};
+use super::{BenchArgs, load_catalogue, memory};
+use crate::archive::{of_archive, open_archive};
+use crate::config::{Config, ConfigArgs};
+use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
+use crate::node::Node;
+use crate::source::wall_clock;
+
+/// Flags of `bench replay`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ReplayBenchArgs {
+    #[command(flatten)]
+    pub common: BenchArgs,
+    /// Events of the stream
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub events: u64,
+    /// Users that events are drawn for
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) users: usize,
+    /// Items of the catalogue
+    #[arg(long, value_name = "N", default_value_t = 50_000)]
+    pub items: usize,
+    /// Leave out the fold of epochs in memory, which needs memory for all of them
+    #[arg(long)]
+    pub without_fold: bool,
+}
+
+/// What is printed.
+#[derive(Clone, Debug, Serialize)]
+struct Report {
+    events_per_second: f64,
+    live_events_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fold_events_per_second: Option<f64>,
+    read_events_per_second: f64,
+    digest_equal: bool,
+    state_digest: String,
+    peak_memory_bytes: u64,
+    archive_bytes_per_event: f64,
+    archive_files: usize,
+    events: u64,
+    users: usize,
+    items: usize,
+    epochs: u64,
+    workers: usize,
+}
+
+/// Runs it.
+pub(crate) fn run(args: &ReplayBenchArgs, config: &ConfigArgs) -> Outcome {
+    let (mut config, folder) = args.common.config(config)?;
+    config.archive.url = Some(format!("file:{}", folder.path().join("archive").display()));
+    config.snapshots.url = None;
+    let shape = StreamShape {
+        users: args.users,
+        items: args.items,
+        user_skew: 1.0,
+        item_skew: 1.0,
+        seed: args.common.seed,
+    };
+    let (core, workers) = (config.core.clone(), config.dataflow.workers);
+    let records = args.events + args.items as u64;
+    let (live, digest) = live(config.clone(), &shape, args.events)?;
+    let opened = || {
+        let objects = open_archive(&config, Access::Read)?;
+        ArchiveLog::open(objects).map_err(|error| of_archive(error, &config))
+    };
+    let archive = opened()?;
+    let files: Vec<u64> = archive.catalogue().all_files().map(|file| file.bytes).collect();
+    eprintln!("reading the archive");
+    let read = timed(records, || read_all(&archive))?;
+    eprintln!("rebuilding from the archive");
+    memory::forget_peak();
+    let mut rebuilt = None;
+    let log: Arc<dyn EventLog> = Arc::new(opened()?);
+    let whole = timed(records, || {
+        rebuilt = Some(rebuild(&core, Arc::clone(&log), workers)?);
+        Ok(())
+    })?;
+    let peak_memory_bytes = memory::peak_bytes();
+    if rebuilt != Some(digest) {
+        let message = format!("the archive gives another state: {rebuilt:?}, live had {digest:?}");
+        return Err(Stop::new(Exit::Mismatch, message)
+            .remedy("report it with the line above: it must never happen"));
+    }
+    let fold = (!args.without_fold).then(|| fold(&core, &log, workers, records)).transpose()?;
+    args.common.print(&Report {
+        events_per_second: whole,
+        live_events_per_second: live,
+        fold_events_per_second: fold,
+        read_events_per_second: read,
+        digest_equal: true,
+        state_digest: digest.state_digest.to_string(),
+        peak_memory_bytes,
+        archive_bytes_per_event: files.iter().sum::<u64>() as f64 / records as f64,
+        archive_files: files.len(),
+        events: args.events,
+        users: args.users,
+        items: args.items,
+        epochs: digest.epoch.0,
+        workers,
+    })
+}
+
+/// The stream through a node with an archiver: events per second, and the state at its end.
+fn live(config: Config, shape: &StreamShape, events: u64) -> Outcome<(f64, StateDigest)> {
+    eprintln!("taking {events} events of {} users", shape.users);
+    let mut stream = Stream::new(shape);
+    let mut bodies = Bodies::events(&mut stream, events, wall_clock())
+        .or_stop(Exit::Io, || "writing bodies".into())?;
+    let node = Node::open(config)?;
+    load_catalogue(&node, shape)?;
+    let started = Instant::now();
+    submit_all(&node, &mut bodies, 2)?;
+    node.wait_visible(shape.items as u64 + events, PATIENCE)?;
+    let live = rate(events, started.elapsed());
+    Ok((live, node.close()?))
+}
+
+fn timed(records: u64, work: impl FnOnce() -> Outcome) -> Outcome<f64> {
+    let started = Instant::now();
+    work()?;
+    Ok(rate(records, started.elapsed()))
+}
+
+fn read_all(log: &ArchiveLog) -> Outcome {
+    let limit = ReadLimit { records: 4_096, bytes: 8 << 20 };
+    for topic in Topic::INPUTS {
+        for partition in 0..log.partitions(topic) {
+            let at = TopicPartition { topic, partition };
+            let read = || "reading the archive".into();
+            let (mut next, end) = (0, log.end_offset(at).or_stop(Exit::Io, read)?);
+            while next < end {
+                next = log.read(at, next, limit).or_stop(Exit::Io, read)?.next;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rebuild(core: &CoreConfig, log: Arc<dyn EventLog>, workers: usize) -> Outcome<StateDigest> {
+    let how = Replay { from: None, until: None, workers, snapshots: Box::new(NoSnapshots) };
+    replay(core, log, how, Box::new(drop)).map_err(of_engine)
+}
+
+fn fold(
+    core: &CoreConfig,
+    log: &Arc<dyn EventLog>,
+    workers: usize,
+    records: u64,
+) -> Outcome<f64> {
+    eprintln!("folding the same epochs from memory");
+    let mut epochs = Vec::new();
+    for_each_bound(core, Arc::clone(log), None, |_, input| epochs.push(input))
+        .map_err(of_engine)?;
+    timed(records, || {
+        let mut folder = Folder::start(core, workers, Box::new(drop)).map_err(of_engine)?;
+        epochs.into_iter().for_each(|input| {
+            folder.feed(input);
+        });
+        folder.wait();
+        drop(folder.end());
+        Ok(())
+    })
+}

@@ -1,0 +1,96 @@
+//! `eddyline replay rebuild`: all state from recorded history, as a snapshot that the live dataflow
+//! goes on from at the exact next offset.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use eddyline_connect::objects::Access;
+use eddyline_dataflows::snapshot::SnapshotWriter;
+use eddyline_dataflows::{Committed, Replay, StateDigest, replay};
+use serde_json::json;
+
+use super::HistoryArgs;
+use super::span::{Span, SpanArgs};
+use crate::config::ConfigArgs;
+use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
+use crate::node::open_snapshots;
+use crate::output::{Format, Progress, print_json, print_json_line, print_table};
+
+/// Flags of `replay rebuild`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RebuildArgs {
+    #[command(flatten)]
+    pub history: HistoryArgs,
+    #[command(flatten)]
+    pub span: SpanArgs,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Format,
+}
+
+/// Runs the verb. Interrupted, it goes on from the snapshot that it wrote last.
+pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
+    let config = args.history.load(config)?;
+    let Some(store) = open_snapshots(&config, Access::Write)? else {
+        return Err(Stop::new(Exit::Config, "snapshots.url is empty: there is no place for the state")
+            .remedy("set snapshots.url to the place that the live dataflow starts from"));
+    };
+    let log = args.history.open(&config)?;
+    let Span { from, until } = args.span.choose(&config, &log)?;
+    let began = from.as_ref().map_or(0, |from| from.counts().accepted);
+    // Where live writes none by itself, one at the end is what is asked for.
+    let every = match config.snapshots.every_events {
+        0 => u64::MAX,
+        every => every,
+    };
+    let snapshots = SnapshotWriter::start(store, every, from.as_ref())
+        .or_stop(Exit::Io, || "starting a thread".into())?;
+    let how = Replay {
+        from,
+        until: Some(until),
+        workers: config.dataflow.workers,
+        snapshots: Box::new(snapshots),
+    };
+    let folded = Arc::new(AtomicU64::new(began));
+    let started = Instant::now();
+    let digest = replay(&config.core, log, how, counting(Arc::clone(&folded)))
+        .map_err(of_engine)?;
+    let seconds = started.elapsed().as_secs_f64();
+    print(&digest, (folded.load(Ordering::Acquire) - began, seconds), args.output)
+}
+
+/// Tells on stderr how far the fold is.
+fn counting(folded: Arc<AtomicU64>) -> Box<dyn FnMut(Committed) + Send> {
+    let mut progress = Progress::new("events", 0);
+    Box::new(move |committed| {
+        let accepted = committed.deltas.counts.accepted;
+        folded.store(accepted, Ordering::Release);
+        progress.set(accepted);
+    })
+}
+
+fn print(digest: &StateDigest, (events, seconds): (u64, f64), format: Format) -> Outcome {
+    let shown = json!({
+        "lineage": digest.lineage,
+        "epoch": digest.epoch,
+        "state_digest": digest.state_digest,
+        "delta_digest": digest.delta_digest,
+        "events": events,
+        "seconds": seconds,
+        "events_per_second": events as f64 / seconds.max(1e-9),
+    });
+    match format {
+        Format::Json => print_json(&shown),
+        Format::Ndjson => print_json_line(&shown),
+        Format::Table => print_table(
+            &["epoch", "state digest", "events", "events/s"],
+            &[vec![
+                digest.epoch.to_string(),
+                digest.state_digest.to_string(),
+                events.to_string(),
+                format!("{:.0}", events as f64 / seconds.max(1e-9)),
+            ]],
+        ),
+    }
+}

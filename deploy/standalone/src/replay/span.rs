@@ -1,0 +1,75 @@
+//! Which part of history: the snapshot to begin with, and the epoch to end at.
+
+use std::sync::Arc;
+
+use eddyline_connect::log::EventLog;
+use eddyline_connect::objects::Access;
+use eddyline_dataflows::last_bound_epoch;
+use eddyline_dataflows::snapshot::{Restored, SnapshotStore, newest_on_log_until};
+use eddyline_replay::ReplayError;
+use eddyline_schemas::lineage::{Epoch, Lineage};
+
+use super::of_replay;
+use crate::config::Config;
+use crate::exit::{Exit, Outcome, Stop, of_engine};
+use crate::node::open_snapshots;
+
+/// Flags that choose it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SpanArgs {
+    /// The last epoch to fold [default: the last one that is bound]
+    #[arg(long, value_name = "EPOCH")]
+    pub until: Option<u64>,
+    /// Begin at the start of history even if there are snapshots
+    #[arg(long)]
+    pub from_start: bool,
+}
+
+/// What was chosen.
+pub(super) struct Span {
+    pub(super) from: Option<Restored>,
+    pub(super) until: Epoch,
+}
+
+impl SpanArgs {
+    /// Looks at the history and at the snapshots, where there are any.
+    pub(super) fn choose(&self, config: &Config, log: &Arc<dyn EventLog>) -> Outcome<Span> {
+        let until = last_epoch(self.until, log)?;
+        let store = open_snapshots(config, Access::Read)?.filter(|_| !self.from_start);
+        let from = match store {
+            Some(store) => newest(config, &store, log, until)?,
+            None => None,
+        };
+        Ok(Span { from, until })
+    }
+}
+
+/// The epoch that was asked for, or the last one of the history, which must have it.
+pub(super) fn last_epoch(asked: Option<u64>, log: &Arc<dyn EventLog>) -> Outcome<Epoch> {
+    let last = last_bound_epoch(Arc::clone(log)).map_err(of_engine)?;
+    let until = asked.map_or(last, Epoch);
+    if until > last {
+        let asked = until;
+        return Err(of_replay(ReplayError::NoSuchEpoch { asked, last }));
+    }
+    if until == Epoch(0) {
+        return Err(Stop::new(Exit::BadData, "there is no history: no epoch was ever bound")
+            .remedy("name the archive with --archive URL, or the data folder with --data DIR"));
+    }
+    Ok(until)
+}
+
+/// The newest snapshot that is not behind `until`.
+pub(super) fn newest(
+    config: &Config,
+    store: &SnapshotStore,
+    log: &Arc<dyn EventLog>,
+    until: Epoch,
+) -> Outcome<Option<Restored>> {
+    let lineage = Lineage::root(config.core.hash());
+    let from = newest_on_log_until(store, log, lineage, Some(until)).map_err(of_engine)?;
+    if let Some(from) = &from {
+        tracing::info!(epoch = from.epoch().0, "begins with a snapshot");
+    }
+    Ok(from)
+}

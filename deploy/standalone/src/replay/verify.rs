@@ -1,0 +1,106 @@
+//! `eddyline replay verify`.
+
+use eddyline_replay::verify::{Mismatch, Verified, Verify, verify};
+use eddyline_schemas::delta::digest::EpochDigest;
+use serde_json::{Value, json};
+
+use super::span::{Span, SpanArgs};
+use super::{HistoryArgs, of_replay};
+use crate::config::ConfigArgs;
+use crate::exit::{Exit, Outcome, Stop};
+use crate::output::{Format, Progress, print_json, print_json_line, print_table};
+
+/// Flags of `replay verify`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub history: HistoryArgs,
+    #[command(flatten)]
+    pub span: SpanArgs,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Format,
+}
+
+/// Runs the verb. By default it begins at the start of history: a snapshot could hide what differs
+/// before it.
+pub(super) fn run(args: &VerifyArgs, config: &ConfigArgs) -> Outcome {
+    let config = args.history.load(config)?;
+    let log = args.history.open(&config)?;
+    let Span { from, until } = args.span.choose(&config, &log)?;
+    let began = from.as_ref().map_or(0, |from| from.epoch().0);
+    let mut progress = Progress::new("epochs", until.0 - began);
+    let how = Verify { from, until: Some(until), workers: config.dataflow.workers };
+    let verified = verify(&config.core, &log, how, |epoch, _| progress.set(epoch.0 - began));
+    progress.finish();
+    let verified = verified.map_err(of_replay)?;
+    print(&verified, began, args.output)?;
+    match &verified.mismatch {
+        None => Ok(()),
+        Some(mismatch) => Err(mismatch_stop(mismatch)),
+    }
+}
+
+fn mismatch_stop(Mismatch { recorded, folded }: &Mismatch) -> Stop {
+    let shards = recorded.differing_shards(folded);
+    let places = match shards.as_slice() {
+        [] => "no logical shard: only sums or logical time differ".to_owned(),
+        shards => {
+            let shards: Vec<String> = shards.iter().map(u8::to_string).collect();
+            format!("logical shards {}", shards.join(", "))
+        }
+    };
+    let message = format!(
+        "epoch {} is the first that differs: live recorded delta digest {}, the replay has {}; {places}",
+        recorded.epoch, recorded.delta_digest, folded.delta_digest
+    );
+    Stop::new(Exit::Mismatch, message)
+        .remedy("keep log, archive and snapshots as they are and report this: it must never happen")
+}
+
+fn print(verified: &Verified, began: u64, format: Format) -> Outcome {
+    let shown = to_json(verified, began);
+    match format {
+        Format::Json => print_json(&shown),
+        Format::Ndjson => print_json_line(&shown),
+        Format::Table => {
+            let rows: Vec<Vec<String>> = shown
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter(|(_, value)| !value.is_object() && !value.is_null())
+                .map(|(key, value)| vec![key.clone(), value.to_string().replace('"', "")])
+                .collect();
+            print_table(&["what", "value"], &rows)
+        }
+    }
+}
+
+fn to_json(verified: &Verified, began: u64) -> Value {
+    let side = |digest: &EpochDigest| {
+        json!({
+            "delta_digest": digest.delta_digest,
+            "deltas": digest.deltas,
+            "logical_time": digest.logical_time.0,
+            "counts": digest.counts,
+        })
+    };
+    let mismatch = verified.mismatch.as_ref().map(|mismatch| {
+        json!({
+            "epoch": mismatch.recorded.epoch,
+            "shards": mismatch.recorded.differing_shards(&mismatch.folded),
+            "recorded": side(&mismatch.recorded),
+            "folded": side(&mismatch.folded),
+        })
+    });
+    json!({
+        "lineage": verified.lineage,
+        "from_epoch": began,
+        "epoch": verified.state.epoch,
+        "equal": verified.equal,
+        "unrecorded": verified.unrecorded,
+        "state_digest": verified.state.state_digest,
+        "delta_digest": verified.state.delta_digest,
+        "mismatch": mismatch,
+    })
+}
