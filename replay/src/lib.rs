@@ -3,6 +3,7 @@
 //!
 //! Replay uses recorded bindings and never cuts epochs anew. It knows no HTTP.
 
+pub mod archive;
 pub mod evaluate;
 mod recompute;
 mod report;
