@@ -26,13 +26,13 @@ fn the_archive_folds_to_the_digest_of_the_log() {
     let mut catalogue = archived(&*log, &*store, 7);
     assert_eq!(Catalogue::open(&*store).expect("it is whole"), catalogue);
     let report = verify(&*store, &mut |_| {}).expect("memory can be read");
-    assert!(report.is_whole() && report.ranges > 300, "{report:?}");
+    assert!(report.is_whole() && report.ranges > 250, "{report:?}");
     let want = digest(log);
     let archive = || Arc::new(ArchiveLog::open(Arc::clone(&store)).expect("it is whole"));
     assert_eq!(digest(archive()), want);
     let before = catalogue.topics().to_vec();
     let done = compact(&*store, &mut catalogue, 1 << 30, Nonce([9; 16])).expect("it is whole");
-    assert!(done.added.len() == 8 && catalogue.all_files().count() == 8, "{done:?}");
+    assert!(done.added.len() == 7 && catalogue.all_files().count() == 8, "{done:?}");
     assert_eq!(catalogue.topics(), before, "row digests are unchanged");
     assert_eq!(digest(archive()), want, "after compaction");
     let report = verify(&*store, &mut |_| {}).expect("memory can be read");
