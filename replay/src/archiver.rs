@@ -267,10 +267,7 @@ fn check_same_log(log: &dyn EventLog, catalogue: &Catalogue) -> Result<(), Archi
 }
 
 /// The fold of the bindings that are archived.
-fn fold_of(
-    catalogue: &Catalogue,
-    objects: &dyn ObjectStore,
-) -> Result<BindingFold, ArchiverError> {
+fn fold_of(catalogue: &Catalogue, objects: &dyn ObjectStore) -> Result<BindingFold, ArchiverError> {
     let mut fold = BindingFold::default();
     for file in catalogue.files(BINDINGS) {
         let bytes = objects.get(&file.name).map_err(ArchiveError::from)?;

@@ -88,9 +88,9 @@ pub fn verify(
     let state = folder.end();
     let Found { equal, unrecorded, differs } = std::mem::take(&mut *found.lock());
     let mismatch = match differs {
-        Some(folded) => recorded
-            .whole(&**log, folded.epoch)?
-            .map(|recorded| Mismatch { recorded, folded }),
+        Some(folded) => {
+            recorded.whole(&**log, folded.epoch)?.map(|recorded| Mismatch { recorded, folded })
+        }
         None => None,
     };
     Ok(Verified { lineage, equal, unrecorded, mismatch, state })

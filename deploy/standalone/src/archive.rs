@@ -140,4 +140,3 @@ pub(crate) fn of_archive(error: ArchiveError, config: &Config) -> Stop {
 fn unavailable_remedy(exit: Exit) -> Option<String> {
     (exit == Exit::Unavailable).then(|| "start the object store, or correct archive.url".to_owned())
 }
-

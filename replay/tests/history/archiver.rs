@@ -29,8 +29,6 @@ fn check_replay(objects: &Arc<dyn ObjectStore>, epochs: Epoch, workers: usize) {
     assert_eq!(verified.mismatch, None);
 }
 
-fn check_sound(_: &Arc<dyn ObjectStore>) {}
-#[cfg(any())]
 fn check_sound(objects: &Arc<dyn ObjectStore>) {
     let report = archive::verify(&**objects, &mut |_| {}).expect("it can be read");
     assert!(report.findings.is_empty(), "{:?}", report.findings);
@@ -65,19 +63,25 @@ fn an_archiver_that_dies_anywhere_leaves_an_archive_that_the_next_one_completes(
     let mut shop = Shop::new(42);
     let log: Arc<dyn EventLog> = PinnedLog::holding(&shop.records(300));
     let live = bind_all(&core(), &log, 60);
-    let (mut dies_at, mut has_died) = (0, true);
-    while has_died {
+    let (mut dies_at, mut operations) = (0, usize::MAX);
+    while dies_at < operations {
         for applies in [false, true] {
             let memory = Arc::new(MemoryObjects::new());
             let faulty = FaultyObjects::new(&memory, dies_at, applies);
             let dying: Arc<dyn ObjectStore> = Arc::<FaultyObjects>::clone(&faulty);
-            has_died = archive_all(&log, &dying, 100).is_err();
+            let died = archive_all(&log, &dying, 100).is_err();
+            operations = faulty.operations();
+            assert_eq!(died, dies_at < operations);
             let objects: Arc<dyn ObjectStore> = memory;
             archive_all(&log, &objects, 90).expect("the next one is well");
             check_sound(&objects);
-            assert_eq!(refolded(&core(), &archived(&objects), 1, None).expect("folds").0, live, "died at {dies_at}, {applies}");
+            assert_eq!(
+                refolded(&core(), &archived(&objects), 1, None).expect("folds").0,
+                live,
+                "died at {dies_at}, {applies}"
+            );
         }
-        dies_at += 7;
+        dies_at += 3;
     }
     assert!(dies_at > 40, "it died in many places");
 }
@@ -111,8 +115,7 @@ fn of_two_archivers_the_older_one_leaves() {
     while older.read_on().expect("memory never fails") {}
     let mut newer = open();
     let lost = older.write().expect_err("the newer one has taken its number");
-    let is_superseded =
-        matches!(lost, ArchiverError::Archive(ArchiveError::Superseded { .. }));
+    let is_superseded = matches!(lost, ArchiverError::Archive(ArchiveError::Superseded { .. }));
     assert!(is_superseded && !lost.may_pass(), "{lost:?}");
     while newer.read_on().expect("memory never fails") {}
     newer.write().expect("it is alone");

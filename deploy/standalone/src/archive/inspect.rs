@@ -1,13 +1,15 @@
 //! `eddyline archive ls|verify|compact`.
 
-use eddyline_connect::objects::Access;
-use eddyline_replay::archive::{Catalogue, FileEntry, Nonce, compact};
+use std::sync::Arc;
+
+use eddyline_connect::objects::{Access, ObjectStore};
+use eddyline_replay::archive::{Catalogue, FileEntry, Nonce, VerifyReport, compact, verify};
 use serde_json::{Value, json};
 
 use super::{of_archive, open_archive};
 use crate::config::Config;
 use crate::exit::{Exit, Outcome, Stop};
-use crate::output::{Format, print_json, print_json_line, print_line, print_table};
+use crate::output::{Format, Progress, print_json, print_json_line, print_line, print_table};
 
 /// What to do with an archive.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -43,20 +45,24 @@ pub(crate) enum ArchiveVerb {
 pub(super) fn run(verb: &ArchiveVerb, config: &Config) -> Outcome {
     match verb {
         ArchiveVerb::Ls { output } => ls(config, *output),
-        ArchiveVerb::Verify { .. } => Ok(()),
+        ArchiveVerb::Verify { output } => check(config, *output),
         ArchiveVerb::Compact { target_mib } => merge(config, *target_mib),
     }
 }
 
-fn catalogue(config: &Config, access: Access) -> Outcome<(Catalogue, std::sync::Arc<dyn eddyline_connect::objects::ObjectStore>)> {
+fn catalogue(config: &Config, access: Access) -> Outcome<(Catalogue, Arc<dyn ObjectStore>)> {
     let objects = open_archive(config, access)?;
     let catalogue = Catalogue::open(&*objects).map_err(|error| of_archive(error, config))?;
     if catalogue.number() == 0 {
-        let place = config.archive.url.clone().unwrap_or_default();
-        return Err(Stop::new(Exit::BadData, format!("there is no archive in {place}"))
-            .remedy("compare archive.url with that of the archiver"));
+        return Err(no_archive(config));
     }
     Ok((catalogue, objects))
+}
+
+fn no_archive(config: &Config) -> Stop {
+    let place = config.archive.url.clone().unwrap_or_default();
+    Stop::new(Exit::BadData, format!("there is no archive in {place}"))
+        .remedy("compare archive.url with that of the archiver")
 }
 
 fn ls(config: &Config, format: Format) -> Outcome {
@@ -79,6 +85,54 @@ fn ls(config: &Config, format: Format) -> Outcome {
             let rows: Vec<Vec<String>> = files.iter().map(row).collect();
             print_table(&["file", "epochs", "rows", "bytes"], &rows)?;
             print_line(&format!("archived up to epoch {}", catalogue.epoch()))
+        }
+    }
+}
+
+fn check(config: &Config, format: Format) -> Outcome {
+    // Not through the catalogue: what is wrong with it is for the report.
+    let objects = open_archive(config, Access::Read)?;
+    let mut progress = None;
+    let told = &mut |at: eddyline_replay::archive::Progress| {
+        progress.get_or_insert_with(|| Progress::new("files", at.of)).set(at.files);
+    };
+    let report = verify(&*objects, told).map_err(|error| of_archive(error, config))?;
+    progress.into_iter().for_each(Progress::finish);
+    if report.manifests == 0 && report.findings.is_empty() {
+        return Err(no_archive(config));
+    }
+    print_report(&report, format)?;
+    match report.findings.first() {
+        None => Ok(()),
+        Some(first) => {
+            let count = report.findings.len();
+            let place = config.archive.url.clone().unwrap_or_default();
+            let message = format!("{count} things are wrong in {place}, first: {first}");
+            Err(Stop::new(Exit::Mismatch, message).remedy("restore what is named from a copy"))
+        }
+    }
+}
+
+fn print_report(report: &VerifyReport, format: Format) -> Outcome {
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    let shown = json!({
+        "epoch": report.epoch,
+        "manifests": report.manifests,
+        "files": report.files,
+        "bytes": report.bytes,
+        "rows": report.rows,
+        "erased": report.erased,
+        "ranges": report.ranges,
+        "findings": findings,
+    });
+    match format {
+        Format::Json => print_json(&shown),
+        Format::Ndjson => print_json_line(&shown),
+        Format::Table => {
+            findings.iter().try_for_each(|finding| print_line(finding))?;
+            let columns = ["epoch", "manifests", "files", "bytes", "rows", "erased", "ranges"];
+            let row = columns.iter().map(|column| shown[*column].to_string()).collect();
+            print_table(&columns, &[row])
         }
     }
 }

@@ -166,12 +166,7 @@ fn rebuild(core: &CoreConfig, log: Arc<dyn EventLog>, workers: usize) -> Outcome
     replay(core, log, how, Box::new(drop)).map_err(of_engine)
 }
 
-fn fold(
-    core: &CoreConfig,
-    log: &Arc<dyn EventLog>,
-    workers: usize,
-    records: u64,
-) -> Outcome<f64> {
+fn fold(core: &CoreConfig, log: &Arc<dyn EventLog>, workers: usize, records: u64) -> Outcome<f64> {
     eprintln!("folding the same epochs from memory");
     let mut epochs = Vec::new();
     for_each_bound(core, Arc::clone(log), None, |_, input| epochs.push(input))
@@ -182,7 +177,7 @@ fn fold(
             folder.feed(input);
         });
         folder.wait();
-        drop(folder.end());
+        let _ = folder.end();
         Ok(())
     })
 }

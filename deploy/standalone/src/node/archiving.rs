@@ -70,8 +70,8 @@ impl Archiving {
     ) -> Outcome<Self> {
         let limits =
             ArchiverLimits { rows: config.archive.file_events, ..ArchiverLimits::default() };
-        let archiver =
-            Archiver::open(Arc::clone(&log), objects, limits).map_err(|error| of_archiver(error, config))?;
+        let archiver = Archiver::open(Arc::clone(&log), objects, limits)
+            .map_err(|error| of_archiver(error, config))?;
         let shared = Arc::new(Shared::default());
         shared.archived.store(archiver.archived().0, Ordering::Release);
         let file_time = Duration::from_secs(u64::from(config.archive.file_seconds));

@@ -56,8 +56,8 @@ impl Past {
         };
         let workers = config.dataflow.workers;
         let how = Replay { from, until: Some(until), workers, snapshots: Box::new(NoSnapshots) };
-        let digest = replay(&config.core, Arc::clone(&log), how, Box::new(sink))
-            .map_err(of_engine)?;
+        let digest =
+            replay(&config.core, Arc::clone(&log), how, Box::new(sink)).map_err(of_engine)?;
         if let Some(error) = broken.lock().take() {
             return Err(error).or_stop(Exit::Bug, || "serving cannot apply an epoch".into());
         }

@@ -33,8 +33,11 @@ pub(crate) struct RebuildArgs {
 pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
     let config = args.history.load(config)?;
     let Some(store) = open_snapshots(&config, Access::Write)? else {
-        return Err(Stop::new(Exit::Config, "snapshots.url is empty: there is no place for the state")
-            .remedy("set snapshots.url to the place that the live dataflow starts from"));
+        return Err(Stop::new(
+            Exit::Config,
+            "snapshots.url is empty: there is no place for the state",
+        )
+        .remedy("set snapshots.url to the place that the live dataflow starts from"));
     };
     let log = args.history.open(&config)?;
     let Span { from, until } = args.span.choose(&config, &log)?;
@@ -54,8 +57,8 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
     };
     let folded = Arc::new(AtomicU64::new(began));
     let started = Instant::now();
-    let digest = replay(&config.core, log, how, counting(Arc::clone(&folded)))
-        .map_err(of_engine)?;
+    let digest =
+        replay(&config.core, log, how, counting(Arc::clone(&folded))).map_err(of_engine)?;
     let seconds = started.elapsed().as_secs_f64();
     print(&digest, (folded.load(Ordering::Acquire) - began, seconds), args.output)
 }

@@ -1,0 +1,211 @@
+//! Writing a file: rows in, one finished object out.
+//!
+//! Rows are kept until a row group is full and then encoded, so memory is that of one group and of
+//! the encoded bytes. Equal rows pushed at the same level give equal bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eddyline_connect::objects::ObjectName;
+use eddyline_schemas::codec::decode_binding;
+use eddyline_schemas::decode::decode_record;
+use eddyline_schemas::record::Digest;
+use eddyline_schemas::topic::{Topic, TopicPartition};
+use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::writer::SerializedFileWriter;
+
+use super::column::{Row, Says};
+use super::entry::{FileEntry, file_name};
+use super::error::ArchiveError;
+use super::row::ArchivedRow;
+use super::{footer, schema};
+
+/// zstd level of new files.
+pub const LEVEL: i32 = 3;
+/// zstd level of files that compaction makes.
+pub const LEVEL_COMPACTED: i32 = 9;
+
+/// Most rows of a row group, and most bytes of their keys, values and headers. Readers decode a
+/// group at a time, so this bounds their memory.
+pub(super) const GROUP_ROWS: usize = 1 << 16;
+const GROUP_BYTES: usize = 8 << 20;
+
+/// A file that is being written. See the module doc.
+pub struct FileBuilder {
+    partition: TopicPartition,
+    chain_before: Digest,
+    chain: Digest,
+    writer: SerializedFileWriter<Vec<u8>>,
+    group: Vec<Row>,
+    group_bytes: usize,
+    span: Option<Span>,
+    bytes: u64,
+}
+
+/// A finished file, not yet stored.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What to call it.
+    pub name: ObjectName,
+    /// The object.
+    pub bytes: Bytes,
+    /// What the manifest says of it.
+    pub entry: FileEntry,
+}
+
+/// What the rows so far cover.
+struct Span {
+    first: ArchivedRow,
+    last: ArchivedRow,
+    rows: u64,
+}
+
+impl FileBuilder {
+    /// A file of `partition`, whose chain is `chain` before it, at a zstd level.
+    pub fn new(partition: TopicPartition, chain: Digest, level: i32) -> Result<Self, ArchiveError> {
+        let encode = |source| ArchiveError::Encode { partition, source };
+        let schema = schema::schema(partition.topic).map_err(encode)?;
+        let coded = schema::properties(&schema, partition.topic, level).map_err(encode)?;
+        let writer =
+            SerializedFileWriter::new(Vec::new(), schema, Arc::new(coded)).map_err(encode)?;
+        Ok(Self {
+            partition,
+            chain_before: chain,
+            chain,
+            writer,
+            group: Vec::new(),
+            group_bytes: 0,
+            span: None,
+            bytes: 0,
+        })
+    }
+
+    /// Adds the next row of the partition: offsets ascend, epochs never fall.
+    pub fn push(&mut self, row: ArchivedRow) -> Result<(), ArchiveError> {
+        self.check(&row)?;
+        self.chain = row.chain_after(self.chain);
+        match &mut self.span {
+            Some(span) => {
+                span.last = without_content(&row);
+                span.rows += 1;
+            }
+            None => {
+                let (first, last) = (without_content(&row), without_content(&row));
+                self.span = Some(Span { first, last, rows: 1 });
+            }
+        }
+        let bytes = row.payload_bytes();
+        self.bytes += bytes as u64;
+        self.group_bytes += bytes;
+        self.group.push(decoded(self.partition, row));
+        if self.group.len() >= GROUP_ROWS || self.group_bytes >= GROUP_BYTES {
+            let partition = self.partition;
+            self.write_group().map_err(|source| ArchiveError::Encode { partition, source })?;
+        }
+        Ok(())
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.span.as_ref().map_or(0, |span| span.rows)
+    }
+
+    /// Bytes of their keys, values and headers; a finished file has a third of it, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The partition's chain after the last row.
+    #[must_use]
+    pub fn chain(&self) -> Digest {
+        self.chain
+    }
+
+    /// The file. One without rows is an error: there would be no name for it.
+    pub fn finish(mut self) -> Result<Built, ArchiveError> {
+        let partition = self.partition;
+        let encode = |source| ArchiveError::Encode { partition, source };
+        self.write_group().map_err(encode)?;
+        let Some(Span { first, last, rows }) = self.span else {
+            return Err(ArchiveError::discontinuous(partition, "a file needs a row"));
+        };
+        let offsets = (first.offset, last.offset);
+        let mut entry = FileEntry {
+            name: file_name(partition, first.append_time(), offsets, last.epoch),
+            partition,
+            first: first.offset,
+            last: last.offset,
+            first_epoch: first.epoch,
+            last_epoch: last.epoch,
+            rows,
+            bytes: 0,
+            blake3: Digest::default(),
+            chain_before: self.chain_before,
+            chain_after: self.chain,
+        };
+        for pair in footer::pairs(&entry) {
+            self.writer.append_key_value_metadata(pair);
+        }
+        let bytes = Bytes::from(self.writer.into_inner().map_err(encode)?);
+        entry.bytes = bytes.len() as u64;
+        entry.blake3 = Digest::of(&bytes);
+        Ok(Built { name: entry.name.clone(), bytes, entry })
+    }
+
+    fn check(&self, row: &ArchivedRow) -> Result<(), ArchiveError> {
+        debug_assert!(
+            row.record().is_none_or(|record| record.hash() == row.record_hash),
+            "the hash is the record's"
+        );
+        if row.offset > i64::MAX as u64 || row.epoch.0 > i64::MAX as u64 {
+            let reason = format!("offset {} or epoch {} is too large", row.offset, row.epoch);
+            return Err(ArchiveError::discontinuous(self.partition, reason));
+        }
+        let Some(Span { last, .. }) = &self.span else { return Ok(()) };
+        if row.offset > last.offset && row.epoch >= last.epoch {
+            return Ok(());
+        }
+        let reason = format!(
+            "offset {} of epoch {} does not follow offset {} of epoch {}",
+            row.offset, row.epoch, last.offset, last.epoch
+        );
+        Err(ArchiveError::discontinuous(self.partition, reason))
+    }
+
+    fn write_group(&mut self) -> ParquetResult<()> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let mut group = self.writer.next_row_group()?;
+        for leaf in schema::leaves(self.partition.topic) {
+            let missing = || ParquetError::General("a leaf has no column".to_owned());
+            let mut column = group.next_column()?.ok_or_else(missing)?;
+            leaf.write(&mut column, &self.group)?;
+            column.close()?;
+        }
+        group.close()?;
+        self.group.clear();
+        self.group_bytes = 0;
+        Ok(())
+    }
+}
+
+/// A row to remember after its content was written.
+fn without_content(row: &ArchivedRow) -> ArchivedRow {
+    row.erased()
+}
+
+fn decoded(at: TopicPartition, archived: ArchivedRow) -> Row {
+    let says = archived.record().map_or(Says::Nothing, |record| match at.topic {
+        Topic::UserEvents | Topic::Feedback | Topic::ItemEvents => {
+            decode_record(at, archived.offset, record)
+                .map_or(Says::Nothing, |event| Says::Event(Box::new(event)))
+        }
+        Topic::Bindings => decode_binding(&record.value)
+            .map_or(Says::Nothing, |record| Says::Binding(Box::new(record))),
+        Topic::Deltas | Topic::Digests => Says::Nothing,
+    });
+    Row { at, archived, says }
+}

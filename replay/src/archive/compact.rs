@@ -1,0 +1,112 @@
+//! Merging small files into larger ones, at a higher level, with the same rows and row digests.
+//!
+//! New files first, then one manifest that adds them and removes the old ones, then the old
+//! objects are deleted: wherever this dies, what the newest manifest names is whole, and what else
+//! lies there is an orphan.
+
+use bytes::Bytes;
+use eddyline_connect::objects::{ObjectName, ObjectStore};
+
+use super::build::{FileBuilder, LEVEL_COMPACTED};
+use super::catalogue::{Catalogue, Change};
+use super::entry::FileEntry;
+use super::error::ArchiveError;
+use super::manifest::Nonce;
+use super::read::{HashCheck, OpenFile};
+
+/// What a compaction did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// New files.
+    pub added: Vec<FileEntry>,
+    /// Objects that were merged into them and deleted.
+    pub removed: Vec<ObjectName>,
+}
+
+/// Merges adjacent files of each partition into ones of at most `target_bytes`. Memory is that of
+/// one input and one output. After an error of the last step, the deletions, the manifest stands
+/// and `catalogue` says so; what was not deleted is an orphan.
+pub fn compact(
+    store: &dyn ObjectStore,
+    catalogue: &mut Catalogue,
+    target_bytes: u64,
+    nonce: Nonce,
+) -> Result<Compacted, ArchiveError> {
+    let mut done = Compacted::default();
+    let files: Vec<FileEntry> = catalogue.all_files().cloned().collect();
+    for run in files.chunk_by(|a, b| a.partition == b.partition) {
+        for merged in plan(run, target_bytes) {
+            done.added.push(merge(store, merged)?);
+            done.removed.extend(merged.iter().map(|file| file.name.clone()));
+        }
+    }
+    if done.added.is_empty() {
+        return Ok(done);
+    }
+    let change = Change {
+        epoch: catalogue.epoch(),
+        added: done.added.clone(),
+        removed: done.removed.clone(),
+        ..Change::default()
+    };
+    catalogue.commit(store, change, nonce)?;
+    for name in &done.removed {
+        store.delete(name)?;
+    }
+    Ok(done)
+}
+
+/// Which neighbours to merge. A group must fit the target, and no member may be most of it: else a
+/// file would be written again for every small one that comes after it.
+fn plan(files: &[FileEntry], target_bytes: u64) -> Vec<&[FileEntry]> {
+    let mut groups = Vec::new();
+    let mut rest = files;
+    while !rest.is_empty() {
+        let most = longest_within(rest, target_bytes);
+        let found = (2..=most).rev().find(|&length| is_balanced(&rest[..length]));
+        if let Some(length) = found {
+            groups.push(&rest[..length]);
+        }
+        rest = &rest[found.unwrap_or(1)..];
+    }
+    groups
+}
+
+fn longest_within(files: &[FileEntry], target_bytes: u64) -> usize {
+    let sums = files.iter().scan(0_u64, |sum, file| {
+        *sum = sum.saturating_add(file.bytes);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= target_bytes).count()
+}
+
+fn is_balanced(files: &[FileEntry]) -> bool {
+    let sizes = || files.iter().map(|file| file.bytes);
+    let (all, largest) = (sizes().sum::<u64>(), sizes().max().unwrap_or(0));
+    largest <= all - all / 4
+}
+
+fn merge(store: &dyn ObjectStore, files: &[FileEntry]) -> Result<FileEntry, ArchiveError> {
+    let first = &files[0];
+    let mut builder = FileBuilder::new(first.partition, first.chain_before, LEVEL_COMPACTED)?;
+    for file in files {
+        let bytes = fetch(store, file)?;
+        let open = OpenFile::open(file, &bytes)?;
+        for group in 0..open.groups().len() {
+            for row in open.rows(group, HashCheck::Recompute)? {
+                builder.push(row)?;
+            }
+        }
+        if builder.chain() != file.chain_after {
+            return Err(ArchiveError::damaged(&file.name, "its rows give another row digest"));
+        }
+    }
+    let built = builder.finish()?;
+    store.put_if_absent(&built.name, built.bytes)?;
+    Ok(built.entry)
+}
+
+/// The bytes of a live file.
+pub(super) fn fetch(store: &dyn ObjectStore, file: &FileEntry) -> Result<Bytes, ArchiveError> {
+    store.get(&file.name)?.ok_or_else(|| ArchiveError::Missing { name: file.name.clone() })
+}

@@ -1,0 +1,84 @@
+//! What the manifest says of a file, and how files are named.
+//!
+//! `<topic>/v1/dt=YYYY-MM-DD/p=0007/<first offset>-<last offset>-<epoch of the last row>.parquet`,
+//! the numbers of 20 digits. `dt` is the UTC day of the first row's append time.
+
+use eddyline_connect::objects::ObjectName;
+use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::record::{Digest, Offset};
+use eddyline_schemas::time::TimestampMs;
+use eddyline_schemas::topic::{Topic, TopicPartition};
+
+/// A live file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Its object.
+    pub name: ObjectName,
+    /// Whose rows it holds.
+    pub partition: TopicPartition,
+    /// Offset of its first row.
+    pub first: Offset,
+    /// Offset of its last row.
+    pub last: Offset,
+    /// Epoch of its first row.
+    pub first_epoch: Epoch,
+    /// Epoch of its last row.
+    pub last_epoch: Epoch,
+    /// How many rows it has; never 0.
+    pub rows: u64,
+    /// Size of the object.
+    pub bytes: u64,
+    /// Hash of the whole object.
+    pub blake3: Digest,
+    /// The partition's chain before the first row.
+    pub chain_before: Digest,
+    /// The partition's chain after the last row.
+    pub chain_after: Digest,
+}
+
+/// The folder of a topic's files.
+#[must_use]
+pub fn topic_folder(topic: Topic) -> ObjectName {
+    ObjectName::new(format!("{topic}/v1")).expect("a topic's name is plain")
+}
+
+/// The name of the module doc.
+pub(super) fn file_name(
+    partition: TopicPartition,
+    day_of: TimestampMs,
+    (first, last): (Offset, Offset),
+    epoch: Epoch,
+) -> ObjectName {
+    let TopicPartition { topic, partition } = partition;
+    let day = day(day_of);
+    let epoch = epoch.0;
+    let name =
+        format!("{topic}/v1/dt={day}/p={partition:04}/{first:020}-{last:020}-{epoch:020}.parquet");
+    ObjectName::new(name).expect("topics, days and numbers are plain")
+}
+
+/// `YYYY-MM-DD` in UTC; a time that no calendar shows has the day of the epoch.
+fn day(time: TimestampMs) -> String {
+    let shown = time.to_string();
+    shown.split_once('T').map_or_else(|| "1970-01-01".to_owned(), |(day, _)| day.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_sort_by_offset_and_carry_the_day_in_utc() {
+        let at = TopicPartition { topic: Topic::UserEvents, partition: 7 };
+        let name = |ms, first, last| file_name(at, TimestampMs(ms), (first, last), Epoch(3));
+        assert_eq!(
+            name(1_365_029_107_000, 9, 12).as_str(),
+            "user_events/v1/dt=2013-04-03/p=0007/\
+             00000000000000000009-00000000000000000012-00000000000000000003.parquet"
+        );
+        assert!(name(0, 9, 12) < name(0, 10, 11));
+        assert_eq!(day(TimestampMs(1_365_033_600_000)), "2013-04-04");
+        assert_eq!(day(TimestampMs(i64::MAX)), "1970-01-01");
+        assert_eq!(topic_folder(Topic::Deltas).as_str(), "deltas.v1/v1");
+    }
+}

@@ -1,0 +1,112 @@
+//! The oracle: a refold of the archive is that of the log.
+
+use std::sync::Arc;
+
+use eddyline_connect::log::{EventLog, ReadError, ReadLimit};
+use eddyline_connect::objects::{MemoryObjects, ObjectStore};
+use eddyline_dataflows::{Arrival, Refold, StateDigest, refold};
+use eddyline_replay::archive::{
+    ArchiveLog, Catalogue, Change, Nonce, TopicAdvance, compact, verify,
+};
+use eddyline_schemas::topic::{Topic, TopicPartition};
+
+use crate::support::archiving::{archived, stored};
+use crate::support::golden_stream::{core, golden_log};
+use crate::support::rows::rows;
+
+fn digest(log: Arc<dyn EventLog>) -> StateDigest {
+    let how = Refold { workers: 2, until: None, arrival: Arrival::ByPartition };
+    refold(&core(), log, how, Box::new(drop)).expect("the golden stream folds")
+}
+
+#[test]
+fn the_archive_folds_to_the_digest_of_the_log() {
+    let log = golden_log();
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryObjects::new());
+    let mut catalogue = archived(&*log, &*store, 7);
+    assert_eq!(Catalogue::open(&*store).expect("it is whole"), catalogue);
+    let report = verify(&*store, &mut |_| {}).expect("memory can be read");
+    assert!(report.is_whole() && report.ranges > 250, "{report:?}");
+    let want = digest(log);
+    let archive = || Arc::new(ArchiveLog::open(Arc::clone(&store)).expect("it is whole"));
+    assert_eq!(digest(archive()), want);
+    let before = catalogue.topics().to_vec();
+    let done = compact(&*store, &mut catalogue, 1 << 30, Nonce([9; 16])).expect("it is whole");
+    assert!(done.added.len() == 7 && catalogue.all_files().count() == 8, "{done:?}");
+    assert_eq!(catalogue.topics(), before, "row digests are unchanged");
+    assert_eq!(digest(archive()), want, "after compaction");
+    let report = verify(&*store, &mut |_| {}).expect("memory can be read");
+    assert!(report.is_whole(), "{report:?}");
+}
+
+#[test]
+fn reads_are_those_of_the_log() {
+    let log = golden_log();
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryObjects::new());
+    archived(&*log, &*store, 3);
+    let archive = ArchiveLog::open(store).expect("it is whole");
+    for topic in [Topic::Bindings, Topic::Feedback, Topic::ItemEvents, Topic::UserEvents] {
+        assert_eq!(archive.partitions(topic), log.partitions(topic));
+        assert_eq!(archive.topic_id(topic), log.topic_id(topic));
+        for partition in 0..log.partitions(topic) {
+            let at = TopicPartition { topic, partition };
+            let end = log.end_offset(at).expect("memory can be read");
+            assert_eq!(archive.end_offset(at).expect("it is there"), end);
+            let mut from = 0;
+            while from < end {
+                let limit = ReadLimit { records: 37, bytes: 6_000 };
+                let read = archive.read(at, from, limit).expect("it is there");
+                let taken = ReadLimit { records: read.records.len(), bytes: usize::MAX };
+                assert_eq!(read, log.read(at, from, taken).expect("it is there"));
+                assert!(read.next > from, "a reader gets on");
+                from = read.next;
+            }
+            let beyond = archive.read(at, end + 1, ReadLimit { records: 1, bytes: 1 });
+            assert!(matches!(beyond, Err(ReadError::OutOfRange { .. })), "{beyond:?}");
+        }
+    }
+    let append = archive.append(Vec::new()).expect("nothing is asked");
+    assert!(append.is_empty());
+}
+
+/// Holes, a hole at the end, and erased rows.
+#[test]
+fn holes_are_passed_and_erased_rows_are_named() {
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryObjects::new());
+    let at = TopicPartition { topic: Topic::ItemEvents, partition: 0 };
+    let mut rows = rows(at.topic, 3, 90, false);
+    for gone in [40, 41, 42] {
+        rows[gone] = rows[gone].erased();
+    }
+    let mut catalogue = Catalogue::default();
+    for (index, part) in rows.chunks(30).enumerate() {
+        let next = part[29].offset + if index == 2 { 10 } else { 1 };
+        let topics = vec![TopicAdvance { topic: at.topic, id: [1; 16], next: vec![next] }];
+        let added = vec![stored(&*store, &catalogue, at, part.iter().cloned()).entry];
+        let change = Change { topics, added, ..Change::default() };
+        catalogue.commit(&*store, change, Nonce([0; 16])).expect("nobody else writes");
+    }
+    let log = ArchiveLog::new(Arc::clone(&store), catalogue);
+    let end = log.end_offset(at).expect("it is there");
+    assert_eq!(end, rows[89].offset + 10);
+    let (mut from, mut got) = (0, Vec::new());
+    while from < end {
+        match log.read(at, from, ReadLimit { records: 7, bytes: usize::MAX }) {
+            Ok(batch) => {
+                assert!(batch.next > from && batch.next <= from + 7);
+                assert!(batch.records.iter().all(|(offset, _)| *offset < batch.next));
+                got.extend(batch.records);
+                from = batch.next;
+            }
+            Err(ReadError::Corrupt { offsets, reason, .. }) => {
+                assert_eq!(offsets, rows[40].offset..rows[42].offset + 1);
+                assert!(reason.contains("erased"), "{reason}");
+                from = offsets.end;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let want: Vec<_> =
+        rows.iter().filter_map(|row| Some((row.offset, row.record()?.clone()))).collect();
+    assert_eq!(got, want);
+}
