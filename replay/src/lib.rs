@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod archiver;
 pub mod evaluate;
+pub mod quality;
 mod recompute;
 pub mod recorded;
 mod report;

@@ -2,6 +2,7 @@
 //! one, else from the log itself; what `eddyline_replay` makes of it is told here.
 
 mod as_of;
+mod quality;
 mod rebuild;
 mod span;
 mod verify;
@@ -37,6 +38,16 @@ pub(crate) enum ReplayVerb {
   eddyline replay as-of 4711 --recommend u42
   eddyline replay as-of 2026-11-22T10:00:00Z --archive s3://bucket/archive --listen 127.0.0.1:0")]
     AsOf(as_of::AsOfArgs),
+    /// Fold history under another configuration and compare what both would have recommended
+    #[command(after_long_help = "Examples:
+  eddyline replay what-if --set core.factors.item_rate=0.05 --test-one-in 1
+  eddyline replay what-if --set core.popularity.short_half_life_ms=43200000 --last-days 7")]
+    WhatIf(quality::QualityArgs),
+    /// Quality over history: rank each positive event, then learn it (prequential-v1)
+    #[command(after_long_help = "Examples:
+  eddyline replay evaluate --archive s3://bucket/archive --test-one-in 1
+  eddyline replay evaluate --last-days 7 --output json")]
+    Evaluate(quality::QualityArgs),
 }
 
 /// Where history is, and how it is folded.
@@ -87,6 +98,8 @@ pub(crate) fn run(verb: &ReplayVerb, config: &ConfigArgs) -> Outcome {
         ReplayVerb::Rebuild(args) => rebuild::run(args, config),
         ReplayVerb::Verify(args) => verify::run(args, config),
         ReplayVerb::AsOf(args) => as_of::run(args, config),
+        ReplayVerb::WhatIf(args) => quality::what_if(args, config),
+        ReplayVerb::Evaluate(args) => quality::evaluate(args, config),
     }
 }
 

@@ -1,0 +1,257 @@
+"""The archive and the replay of it, through the real binary.
+
+    python3 .ci/archive_e2e.py --binary PATH --movietweetings DIR --scratch DIR [--results FILE]
+        [--rows N] [--kills N] [--python PYTHON]
+
+A server that archives takes a stream and is killed on the way. Then, from the archive alone: it is
+whole, every epoch is as live recorded it, the state rebuilt from it is that of the live server, and
+answers as of its last epoch are the live ones, score for score. PYTHON has duckdb, polars and
+pyarrow, which must read the archive as it is; without it they are left out, and that is said.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+from harness import Checks, Program, Server, conserved, run_stages, sample, wait_until
+
+USERS = 1_000
+# Small files, and often: kills fall between files and manifests too.
+OPTIONS = ("--set", "archive.url=file:archive", "--set", "archive.file_events=700",
+           "--set", "archive.file_seconds=1", "--set", "snapshots.every_events=3000")
+MISMATCH, USAGE, BAD_DATA, CONFIG = 3, 2, 65, 78
+
+
+class Archive:
+    def __init__(self, checks, program, args):
+        self.checks = checks
+        self.program = program
+        self.python = args.python
+        self.kills = args.kills
+        self.inputs = program.folder / "inputs"
+        self.rows = len(sample(args.movietweetings, self.inputs, args.rows))
+        ratings = (self.inputs / "ratings.dat").read_text(encoding="utf-8").splitlines()
+        self.users = sorted({row.split("::")[0] for row in ratings})[:USERS]
+        self.server = Server(program, "data", options=OPTIONS)
+        self.place = ("--archive", f"file:{self.server.data / 'archive'}", "--data", "elsewhere")
+        self.live = self.digest = None
+
+    # -- a live server that archives, killed on the way
+
+    def streamed(self):
+        check, server = self.checks, self.server.start()
+        client = self.program.start("ingest", "--dataset", "movietweetings", "--path", self.inputs,
+                                    "--server", server.url, log="ingest.log")
+        chance = random.Random(7)
+        for kill in range(self.kills):
+            least = self.rows * (kill + 1) // (self.kills + 2)
+            wait_until(f"{least} rows", 120, lambda least=least: self.accepted() >= least)
+            time.sleep(chance.random() / 2)
+            server.kill()
+            server.start(server.port)
+        check.equal("exit code of the client, which waited", client.wait(120), 0)
+        sums = server.settled(self.rows)
+        check.that(f"{self.rows} rows are folded after {self.kills} kills", conserved(sums), sums)
+        check.equal("rows applied", sums["applied"], self.rows)
+        self.live = {user: self.answer(server, user) for user in self.users}
+        check.equal("exit code of SIGTERM", server.terminate(), 0)
+        self.digest = json.loads((server.data / "digest.json").read_text())
+
+    def accepted(self):
+        try:
+            return self.server.pipeline()["accepted"]
+        except OSError:
+            return 0
+
+    @staticmethod
+    def answer(server, user):
+        answer = server.get_json("/v1/recommendations", user_id=user, num_results=10,
+                                 retrieval="exact")
+        return [(item["item_id"], item["score"]) for item in answer["items"]]
+
+    # -- the archive alone
+
+    def whole(self):
+        check = self.checks
+        listed = self.program.json("archive", "ls", *self.place, "--output", "json")
+        check.equal("the last archived epoch", listed["epoch"], self.digest["epoch"])
+        rows = sum(file["rows"] for file in listed["files"]
+                   if file["topic"] in ("user_events", "item_events", "feedback"))
+        check.that(f"{rows} records are archived, each once", rows >= self.rows, rows)
+        report = self.program.json("archive", "verify", *self.place, "--output", "json")
+        check.equal("what is wrong with it", report["findings"], [])
+        check.equal("rows checked", report["rows"], sum(file["rows"] for file in listed["files"]))
+
+    def proven(self):
+        for workers in (1, 2):
+            report = self.program.json("replay", "verify", *self.place, "--workers", workers,
+                                       "--output", "json")
+            what = f"on {workers} workers"
+            self.checks.equal(f"epochs as recorded, {what}", report["equal"], self.digest["epoch"])
+            self.checks.equal(f"epochs of which nothing was recorded, {what}",
+                              report["unrecorded"], 0)
+            self.checks.equal(f"state digest, {what}", report["state_digest"],
+                              self.digest["state_digest"])
+
+    def rebuilt(self):
+        """From nothing, in two steps, then live again on a copy of the log."""
+        check, data = self.checks, self.program.folder / "rebuilt"
+        place = (*self.place[:2], "--data", data)
+        half = self.digest["epoch"] // 2
+        first = self.program.json("replay", "rebuild", *place, "--until", half, "--output", "json")
+        check.equal("rebuilt up to", first["epoch"], half)
+        second = self.program.json("replay", "rebuild", *place, "--output", "json")
+        check.equal("state digest of the rebuilt state", second["state_digest"],
+                    self.digest["state_digest"])
+        check.that("the second run went on behind the first",
+                   0 < second["events"] < self.rows, second)
+        shutil.copytree(self.server.data / "log", data / "log")
+        server = Server(self.program, "rebuilt").start()
+        try:
+            now = server.pipeline()
+            check.equal("it goes on as live from the epoch", now["snapshot_epoch"],
+                        self.digest["epoch"])
+            server.post_event({"event_type": "view", "user_id": "new", "item_id": "i"})
+            server.settled(self.rows + 1)
+            check.equal("exit code of SIGTERM", server.terminate(), 0)
+        finally:
+            server.stop_hard()
+        again = self.program.json("digest", "--data", data, "--recompute", "--output", "json")
+        noted = json.loads((data / "digest.json").read_text())
+        check.equal("digest, folded from the log's start", again["state_digest"],
+                    noted["state_digest"])
+
+    def asked(self):
+        """The past answers as live did."""
+        check = self.checks
+        process = self.program.start("replay", "as-of", self.digest["epoch"], *self.place,
+                                     "--listen", "127.0.0.1:0", log="as-of.log")
+        past = Server(self.program, "as-of")
+        past.process = process
+        try:
+            said = "answers as of the past on http://"
+            line = wait_until("it listens", 120, lambda: said in past.tail() and past.tail())
+            past.address = line.split(said)[1].split()[0]
+            wait_until("it is ready", 60, past.is_ready)
+            differ = [user for user in self.users if self.answer(past, user) != self.live[user]]
+            check.equal(f"users of {len(self.users)} with other answers or scores", differ, [])
+            check.equal("an event sent to the past", past.send(
+                "POST", "/v1/events",
+                {"event_type": "view", "user_id": "u", "item_id": "i"}).status, 503)
+            check.equal("exit code of SIGTERM", past.terminate(), 0)
+        finally:
+            past.stop_hard()
+        code, out, err = self.program.run("replay", "as-of", self.digest["epoch"] // 2,
+                                          *self.place, "--recommend", self.users[0])
+        check.that("the shell asks an earlier epoch", code == 0 and "rank" in out, (code, err))
+
+    def compacted(self):
+        """Fewer files, and nothing else differs."""
+        check = self.checks
+        before = self.program.json("archive", "ls", *self.place, "--output", "json")
+        code, _, err = self.program.run("archive", "compact", *self.place)
+        check.equal("exit code of compact", code, 0)
+        after = self.program.json("archive", "ls", *self.place, "--output", "json")
+        check.that(f"{len(before['files'])} files became {len(after['files'])}",
+                   len(after["files"]) < len(before["files"]), err)
+        self.whole()
+        report = self.program.json("replay", "verify", *self.place, "--output", "json")
+        check.equal("state digest", report["state_digest"], self.digest["state_digest"])
+
+    def read_by_others(self):
+        if self.python is None:
+            print("   no Python with duckdb, polars and pyarrow was named: left out", flush=True)
+            return
+        script = Path(__file__).with_name("archive_readers.py")
+        ran = subprocess.run([self.python, script, self.server.data / "archive"], text=True,
+                             capture_output=True, check=False)
+        print(ran.stdout, flush=True)
+        self.checks.that("DuckDB, Polars and pyarrow read the archive as it is",
+                         ran.returncode == 0, ran.stdout[-500:] + ran.stderr[-2000:])
+
+    # -- what is wrong is named
+
+    def damaged(self):
+        files = sorted((self.server.data / "archive" / "user_events").rglob("*.parquet"))
+        victim = files[len(files) // 2]
+        whole = victim.read_bytes()
+        middle = bytearray(whole)
+        middle[len(whole) // 2] ^= 1
+        for what, bytes_ in (("a flipped bit", bytes(middle)), ("a cut", whole[:-9]),
+                             ("a file that is gone", None)):
+            victim.unlink()
+            if bytes_ is not None:
+                victim.write_bytes(bytes_)
+            self.refused(what, victim.name)
+        victim.write_bytes(whole)
+        copy = victim.with_name(victim.name.replace(".parquet", "x.parquet"))
+        copy.write_bytes(whole)
+        code, _, err = self.program.run("archive", "verify", *self.place)
+        self.checks.that("a duplicated file is named", code == MISMATCH and copy.name in err,
+                         (code, err[-500:]))
+        copy.unlink()
+        code, _, err = self.program.run("archive", "verify", *self.place)
+        self.checks.equal("exit code once all is as it was", code, 0)
+
+    def refused(self, what, name):
+        for verb in (("archive", "verify"), ("replay", "verify")):
+            code, _, err = self.program.run(*verb, *self.place)
+            is_named = name in err and "panicked" not in err
+            self.checks.that(f"{what}: {' '.join(verb)} refuses and names it",
+                             code != 0 and is_named, (code, err[-500:]))
+
+    def bad_input(self):
+        empty = ("--archive", "file:nothing", "--data", "elsewhere")
+        cases = [
+            (("archive", "ls", *empty), BAD_DATA, "there is no archive in"),
+            (("archive", "verify", *empty), BAD_DATA, "there is no archive in"),
+            (("replay", "verify", *empty), BAD_DATA, "there is no history"),
+            (("archive", "ls", "--data", "elsewhere"), CONFIG, "archive.url is empty"),
+            (("archive", "ls", "--archive", "ftp://x"), CONFIG, "archive.url"),
+            (("replay", "rebuild", *self.place, "--until", 10**9), USAGE, "is not bound"),
+            (("replay", "as-of", "yesterday", *self.place), USAGE, "is no epoch and no time"),
+            (("replay", "verify", *self.place, "--set", "core.seed=99"), CONFIG,
+             "no digest of lineage"),
+        ]
+        for verb, want, said in cases:
+            code, _, err = self.program.run(*verb)
+            self.checks.that(f"{' '.join(map(str, verb[:2]))}: {said}",
+                             code == want and said in err, (code, err[-500:]))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--movietweetings", type=Path, required=True)
+    parser.add_argument("--scratch", required=True)
+    parser.add_argument("--results")
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--python", help="with duckdb, polars and pyarrow")
+    args = parser.parse_args()
+    checks = Checks()
+    run = Archive(checks, Program(args.binary, args.scratch), args)
+    stages = [
+        ("a server that archives, killed on the way", run.streamed),
+        ("the archive is whole", run.whole),
+        ("every epoch is as live recorded it", run.proven),
+        ("the state is rebuilt from the archive, and goes on as live", run.rebuilt),
+        ("the past answers as live did", run.asked),
+        ("other programs read it", run.read_by_others),
+        ("small files are merged", run.compacted),
+        ("what is wrong is named", run.damaged),
+        ("bad input", run.bad_input),
+    ]
+    code = run_stages(checks, stages, args.results)
+    run.server.stop_hard()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
