@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, FlagValue};
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
+use crate::node::{crashes, open_event_log};
 use crate::output::print_line;
 use crate::up::Stopping;
 
@@ -80,6 +81,8 @@ fn cluster(config: &Config) -> Option<ClusterConfig> {
 
 /// Takes part until process 0 says that it is over, or until a signal.
 pub(super) fn run_follower(config: &Config, cluster: ClusterConfig) -> Outcome {
+    // It needs the log only to say that a record is passed over.
+    crashes::begin(config, || open_event_log(config))?.until_passed()?;
     let (index, leader) = (cluster.index, cluster.hosts[0].clone());
     print_line(&format!("eddyline dataflow: process {index} follows {leader}"))?;
     let (to, ended) = oneshot::channel();
