@@ -86,7 +86,7 @@ struct Crash {
 }
 
 impl Crash {
-    fn new(at: AtWork, message: String) -> Self {
+    fn new(at: AtWork, message: &str) -> Self {
         Self {
             record: at.record.map(NotedRecord::new),
             epoch: at.epoch.unwrap_or_else(newest_epoch).0,
@@ -191,7 +191,7 @@ pub(crate) fn note_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(|place| format!(" ({place})")).unwrap_or_default();
     let message = format!("{}{place}", panic.payload_as_str().unwrap_or("no message"));
     let mut noted = Notes::read(path);
-    noted.count(Crash::new(at, message));
+    noted.count(Crash::new(at, &message));
     let folder = path.parent().unwrap_or(Path::new("."));
     let written = std::fs::create_dir_all(folder).and_then(|()| noted.write(path));
     if let Err(error) = written {

@@ -40,7 +40,7 @@ fn log() -> Arc<dyn EventLog> {
 fn crash(offset: Option<Offset>, epoch: Option<u64>) -> Crash {
     let record = offset.map(|offset| RecordAt { partition: PARTITION, offset });
     let at = AtWork { operator: Stage::Learn, epoch: epoch.map(Epoch), record };
-    Crash::new(at, "as a bug would".to_owned())
+    Crash::new(at, "as a bug would")
 }
 
 /// Notes crashes as panics would.
