@@ -220,6 +220,8 @@ class Cluster:
         check.that(f"{operator}: a process says that it is passed over",
                    "is passed over from now on" in said, said[-2000:])
         self.closed(leader, follower)
+        notes = sorted(map(str, self.program.folder.glob("*/crashes*.json")))
+        check.equal(f"{operator}: crashes that are still noted", notes, [])
 
     def one_worker(self):
         file = ("ingest", "--dataset", "movietweetings", "--path", self.inputs)

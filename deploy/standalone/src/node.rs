@@ -221,6 +221,7 @@ impl Node {
         }
         let digest =
             self.dataflow.shutdown().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
+        crashes::closed(&self.config, digest.epoch)?;
         note_digest(&self.config.data_dir, &digest)?;
         Ok(digest)
     }

@@ -113,6 +113,7 @@ pub(crate) fn run_dataflow(args: &DataflowArgs, config: &ConfigArgs) -> Outcome 
         return Err(Stop::new(Exit::Failure, format!("the dataflow stopped: {failure}")));
     }
     let digest = dataflow.close().or_stop(Exit::Failure, || "not all is published".into())?;
+    crashes::closed(&config, digest.epoch)?;
     tracing::info!(epoch = digest.epoch.0, state_digest = %digest.state_digest, "closed");
     Ok(())
 }

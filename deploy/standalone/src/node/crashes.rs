@@ -279,11 +279,11 @@ pub(crate) fn begin(
         let context = || format!("writing {}", path.display());
         notes.write(&path).or_stop(Exit::Io, context)?;
     }
-    for crash in &notes.crashes {
+    for crash in notes.crashes.iter().filter(|crash| crash.times > 0) {
         tracing::warn!(
             times = crash.times,
             at = crash.place(),
-            message = crash.message,
+            panic = crash.message,
             "the dataflow crashed here before; an event that crashes it {TIMES} times is passed over"
         );
     }
@@ -303,7 +303,7 @@ fn judge(log: &Arc<dyn EventLog>, crash: Crash, path: &Path) -> Outcome<Option<C
         offset = record.offset,
         epoch = crash.epoch,
         times = crash.times,
-        message = crash.message,
+        panic = crash.message,
         "an event crashed the dataflow whenever it was folded and is passed over from now on; it \
          counts as a dead letter and stays on the log: send it again, corrected, as a new event"
     );
@@ -333,15 +333,25 @@ fn is_deposed(error: &anyhow::Error) -> bool {
 
 /// Forgets crashes on a record that the user says to pass over.
 pub(crate) fn forget(config: &Config, record: RecordAt) -> Outcome {
+    forget_where(config, |crash| crash.record() == Some(record))
+}
+
+fn forget_where(config: &Config, is_over: impl Fn(&Crash) -> bool) -> Outcome {
     let path = path_of(config);
     let _held = NOTES.lock();
     let mut notes = Notes::read(&path);
     let before = notes.crashes.len();
-    notes.crashes.retain(|crash| crash.record() != Some(record));
+    notes.crashes.retain(|crash| !is_over(crash));
     if notes.crashes.len() == before {
         return Ok(());
     }
     notes.write(&path).or_stop(Exit::Io, || format!("writing {}", path.display()))
+}
+
+/// Forgets what a dataflow that ended well came past: it committed all epochs up to this one.
+pub(crate) fn closed(config: &Config, epoch: Epoch) -> Outcome {
+    let is_over = |crash: &Crash| crash.is_epoch_known && crash.epoch <= epoch.0;
+    forget_where(config, is_over)
 }
 
 /// Nobody knows which record is at fault: goes on only if one more of its epoch is passed over.

@@ -101,8 +101,11 @@ fn a_note_goes_when_its_epoch_is_committed_and_not_before() {
     pending.until_committed(Arc::downgrade(&committing)).expect("threads can be started");
     wait("an end of the first two notes", || noted(&config) == [(Some(5), 1)]);
     drop(committing);
-    dataflow.close().expect("it ends well");
+    let epoch = dataflow.close().expect("it ends well").epoch;
     assert_eq!(noted(&config), [(Some(5), 1)]);
+    note(&config, [crash(Some(6), Some(1)), crash(None, Some(1)), crash(Some(7), None)]);
+    closed(&config, epoch).expect("it can be written");
+    assert_eq!(noted(&config), [(Some(5), 1), (Some(7), 1)], "an end knows what it committed");
 }
 
 #[test]
