@@ -35,11 +35,12 @@ BACK_SECONDS = 90
 class Process:
     """One process of the dataflow, under its supervisor or alone."""
 
-    def __init__(self, program, name, arguments, supervised=True):
+    def __init__(self, program, name, arguments, supervised=True, environment=()):
         self.program = program
         self.log = f"{name}.log"
         more = ("--supervise",) if supervised else ()
-        self.popen = program.start("dataflow", "--data", name, *arguments, *more, log=self.log)
+        self.popen = program.start("dataflow", "--data", name, *arguments, *more, log=self.log,
+                                   environment=environment)
 
     def child(self):
         """The process under the supervisor, if it lives."""
@@ -101,7 +102,7 @@ class Cluster:
         return (*self.options, "--listen", f"127.0.0.1:{listen}", "--workers", workers,
                 "--processes", 2, "--process", index, "--hosts", ",".join(hosts))
 
-    def start(self, workers, supervised=True, differing=()):
+    def start(self, workers, supervised=True, differing=(), environment=()):
         """Two processes; the probes of the one that leads."""
         first, second, listen = free_ports(3)
         hosts = (f"127.0.0.1:{first}", f"127.0.0.1:{second}")
@@ -109,7 +110,8 @@ class Cluster:
             arguments = self.arguments(index, workers, hosts, listen)
             more = differing if index == 1 else ()
             name = f"{workers}-{index}-{len(self.processes)}"
-            self.processes.append(Process(self.program, name, (*arguments, *more), supervised))
+            self.processes.append(
+                Process(self.program, name, (*arguments, *more), supervised, environment))
         return Leader(self.program, listen), *self.processes[-2:]
 
     def killed(self, workers, file, rows, grow=False):
@@ -194,6 +196,33 @@ class Cluster:
                                   "--workers", 1)
         check.equal("state folded again by one process", again["state_digest"], told[-1:][0])
 
+    def poisoned(self, operator):
+        """An event crashes `operator` of either process, or of both, until it is passed over."""
+        check = self.checks
+        address, group = self.broker.address, f"{NAMESPACE}.eddyline"
+        # The last life has committed the end of each partition.
+        offset = committed(address, group, TOPIC, GROWN)[0]
+        told = {"EDDYLINE_PANIC_ON": f"user_events/0/{offset}@{operator}"}
+        before = self.replica.pipeline()
+        _, leader, follower = self.start(1, environment=told)
+        # Enough users for every partition.
+        for user in range(NEWCOMERS):
+            self.replica.post_event(
+                {"event_type": "view", "user_id": f"{operator}-{user}", "item_id": "0111161"})
+        self.sent += NEWCOMERS
+        sums = self.replica.settled(self.sent)
+        check.equal(f"{operator}: dead letters", sums["dead_letter"] - before["dead_letter"], 1)
+        check.equal(f"{operator}: applied", sums["applied"] - before["applied"], NEWCOMERS - 1)
+        said = leader.said() + follower.said()
+        record = f"{operator} folded offset {offset} of user_events/0"
+        check.that(f"{operator}: it crashed three times at least, and said on what",
+                   3 <= said.count(record) <= 6, said.count(record))
+        check.that(f"{operator}: a process says that it is passed over",
+                   "is passed over from now on" in said, said[-2000:])
+        self.closed(leader, follower)
+        notes = sorted(map(str, self.program.folder.glob("*/crashes*.json")))
+        check.equal(f"{operator}: crashes that are still noted", notes, [])
+
     def one_worker(self):
         file = ("ingest", "--dataset", "movietweetings", "--path", self.inputs)
         self.killed(1, file, self.rows[0])
@@ -255,6 +284,8 @@ def main():
     stages = [
         ("two processes with one worker each, killed on the way", cluster.one_worker),
         ("two with two workers each, on the same log, which grows", cluster.two_workers),
+        ("an event that crashes the read phase", lambda: cluster.poisoned("learn")),
+        ("an event that crashes the apply phase of both", lambda: cluster.poisoned("apply")),
         ("two processes without supervisors, and what is refused", cluster.alone),
     ]
     try:

@@ -187,8 +187,11 @@ class Server:
     def url(self):
         return f"http://{self.address}"
 
+    def said(self):
+        return (self.program.folder / self.log).read_text(errors="replace")
+
     def tail(self):
-        return (self.program.folder / self.log).read_text(errors="replace")[-2000:]
+        return self.said()[-2000:]
 
     def kill(self):
         """kill -9: nothing gets the chance to be tidy."""

@@ -24,6 +24,7 @@ pub mod layout;
 pub mod log;
 pub mod memory;
 pub mod objects;
+pub mod panic_on;
 pub mod random;
 pub mod sim;
 pub mod url;

@@ -12,6 +12,7 @@ use eddyline_schemas::snapshot::{LogPosition, PartitionPosition};
 use eddyline_schemas::time::TimestampMs;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
+use crate::at_work::{self, RecordAt, Stage};
 use crate::bound::EpochInput;
 use crate::error::EngineError;
 use crate::intake::{Judged, PartitionClock};
@@ -156,9 +157,11 @@ impl BoundReader {
             if self.skipped.contains(&(partition, *offset)) {
                 return clock.skip(*offset, record, skipped());
             }
+            at_work::on_record(RecordAt { partition, offset: *offset });
             clock.judge(*offset, record)
         };
-        let judged = batch.records.iter().map(judge).collect();
+        let judge_all = || batch.records.iter().map(judge).collect();
+        let judged = at_work::within(Stage::Intake, None, judge_all);
         self.judged_to.insert(partition, batch.next);
         Ok((judged, batch.next))
     }

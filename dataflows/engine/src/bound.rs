@@ -8,6 +8,8 @@ use eddyline_schemas::record::Offset;
 use eddyline_schemas::time::TimestampMs;
 use eddyline_schemas::topic::TopicPartition;
 
+use crate::at_work::RecordAt;
+
 /// A valid event that is not late, with everything that routes it.
 #[derive(Debug)]
 pub struct DecodedEvent {
@@ -30,6 +32,11 @@ pub struct DecodedEvent {
 }
 
 impl DecodedEvent {
+    /// The record that it is.
+    pub(crate) fn record(&self) -> RecordAt {
+        RecordAt { partition: self.at, offset: self.offset }
+    }
+
     /// Hashes and wraps a valid event.
     #[must_use]
     pub fn new(at: TopicPartition, offset: Offset, times: EventTimes, event: Event) -> Self {

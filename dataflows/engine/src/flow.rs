@@ -12,6 +12,7 @@ use timely::communication::{Hooks, WorkerGuards};
 use timely::scheduling::SyncActivator;
 use timely::worker::Worker;
 
+use crate::at_work::{self, RecordAt};
 use crate::bound::{Bound, EpochInput};
 use crate::cluster::stop::{Code, stop};
 use crate::cluster::{
@@ -229,6 +230,7 @@ impl Shared {
         let (feeds, receivers): (Vec<_>, Vec<_>) = (0..locals).map(|_| unbounded()).unzip();
         let (activator_to, activators) = unbounded();
         let work = move |worker: &mut Worker| {
+            at_work::thread_begins();
             let _abort = AbortOnPanic;
             let context = self.context(worker.index(), workers, locals);
             let local = worker.index() - first;
@@ -270,8 +272,18 @@ impl Drop for AbortOnPanic {
         if std::thread::panicking() {
             let thread = std::thread::current();
             let name = thread.name().unwrap_or("unnamed");
-            let why = format!("thread {name} of the dataflow panicked, for the reason above");
-            stop(Code::Bug, &why, "report it; a restart folds again from the log");
+            let at = at_work::at_work();
+            let what = at.map(|at| format!(": {at}")).unwrap_or_default();
+            let why = format!("thread {name} of the dataflow panicked, for the reason above{what}");
+            let record = at.and_then(|at| at.record);
+            stop(Code::Bug, &why, &remedy(record));
         }
     }
+}
+
+fn remedy(record: Option<RecordAt>) -> String {
+    let again = "report it; a restart folds again from the log";
+    let Some(RecordAt { partition, offset }) = record else { return again.to_owned() };
+    let (topic, partition) = (partition.topic, partition.partition);
+    format!("{again}, without the record after `eddyline dlq skip {topic} {partition} {offset}`")
 }

@@ -5,6 +5,7 @@
 //! the batching, the number of workers, the crashes or the CPU (I2). So the folds read no clock,
 //! draw counted random numbers, sum in canonical orders, and never iterate a hash map.
 
+mod at_work;
 mod bindings;
 pub mod bound;
 mod cluster;
@@ -30,6 +31,7 @@ pub mod state;
 mod view;
 mod wire;
 
+pub use at_work::{AtWork, RecordAt, Stage, at_work, newest_epoch};
 pub use cluster::{ClusterConfig, ClusterError, Patience, Workers};
 pub use committer::{Committed, StateDigest};
 pub use driver::CRASH_POINTS;
@@ -45,4 +47,4 @@ pub use history::{History, epoch_at};
 pub use outputs::{EmitError, Outputs};
 pub use positions::{BoundFollower, BoundPositions};
 pub use refold::{Refold, Replay, for_each_bound, last_bound_epoch, refold, refold_on, replay};
-pub use skip::skip_record;
+pub use skip::{BoundEpoch, bound_epoch, skip_record};

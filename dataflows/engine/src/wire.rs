@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Raised whenever a wire form or the exchange of values changes.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Bytes that are no wire form of what was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ use crate::config::ConfigArgs;
 use crate::config::verbs::ConfigVerb;
 use crate::demo::DemoArgs;
 use crate::digest::DigestArgs;
+use crate::dlq::DlqVerb;
 use crate::evaluate::EvaluateArgs;
 use crate::ingest::IngestArgs;
 use crate::replay::ReplayVerb;
@@ -115,6 +116,14 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ReplayVerb,
     },
+    /// Decide about events that the dataflow cannot fold
+    #[command(after_long_help = "Examples:
+  eddyline dlq skip user_events 0 17 --data /srv/shop
+  eddyline dlq skip feedback 3 120 --log-url kafka://broker:9092/shop")]
+    Dlq {
+        #[command(subcommand)]
+        verb: DlqVerb,
+    },
     /// Ask a running server for recommendations
     #[command(after_long_help = "Examples:
   eddyline recommend u42
@@ -194,6 +203,8 @@ mod tests {
         ok("eddyline ingest --dataset ml-100k --path d --dry-run");
         ok("eddyline evaluate --dataset online-retail --path d --json --workers 2");
         ok("eddyline digest --data d --recompute --workers 4 --epoch 7");
+        ok("eddyline dlq skip user_events 0 17 --data d");
+        ok("eddyline dlq skip feedback 3 120 --log-url kafka://b:9092/shop --output json");
         ok("eddyline bench freshness --json --rate 2000 --samples 1000");
         ok("eddyline bench ingest --log kafka://b:9092 --features redis://r --log-filter error");
         ok("eddyline bench ingest --processes 2 --workers 1 --fleet");
@@ -209,5 +220,8 @@ mod tests {
         refused("eddyline ingest a.csv --map nonsense");
         refused("eddyline ingest --dataset ml-100k");
         refused("eddyline digest --workers two");
+        refused("eddyline dlq skip bindings 0 17");
+        refused("eddyline dlq skip user_events 0 last");
+        refused("eddyline dlq");
     }
 }

@@ -13,6 +13,7 @@ mod client;
 mod config;
 mod demo;
 mod digest;
+mod dlq;
 mod evaluate;
 mod exit;
 mod ingest;
@@ -57,6 +58,7 @@ fn run(cli: &Cli) -> Outcome {
         Verb::Digest(args) => digest::run(args, &cli.config),
         Verb::Archive(args) => archive::run(args, &cli.config),
         Verb::Replay { verb } => replay::run(verb, &cli.config),
+        Verb::Dlq { verb } => dlq::run(verb, &cli.config),
         Verb::Recommend(args) => ask::recommend(args),
         Verb::Similar(args) => ask::similar(args),
         Verb::Config { verb } => config::verbs::run(verb, &cli.config),
@@ -80,11 +82,13 @@ fn start_logs(filter: &str) -> Outcome {
     Ok(())
 }
 
-/// Only what tests for crashes set in the environment kills this process.
+/// Only what tests for crashes set in the environment kills this process, or lets it panic.
 fn arm_crash_points() -> Outcome {
     eddyline_connect::crash::arm_from_env(eddyline_dataflows::CRASH_POINTS)
         .or_stop(Exit::Usage, || "reading the environment".into())
-        .map_err(|stop| stop.remedy("eddyline bench crashes --points names them"))
+        .map_err(|stop| stop.remedy("eddyline bench crashes --points names them"))?;
+    eddyline_connect::panic_on::arm_from_env(eddyline_dataflows::Stage::OF_RECORDS)
+        .or_stop(Exit::Usage, || "reading the environment".into())
 }
 
 /// A panic is a bug: say so, and end the main thread's panics with the code for it.
@@ -92,6 +96,7 @@ fn tell_of_bugs() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         usual(panic);
+        node::crashes::note_panic(panic);
         eprintln!(
             "this is a bug in eddyline {}; please report it with the lines above",
             env!("CARGO_PKG_VERSION")

@@ -11,6 +11,7 @@
 mod archiving;
 mod bootstrap;
 mod bound;
+pub(crate) mod crashes;
 mod dataflow;
 mod emission;
 mod mirror;
@@ -33,7 +34,9 @@ use eddyline_connect::url::open_log;
 use eddyline_dataflows::{EngineConfig, StateDigest, Workers};
 use eddyline_schemas::lineage::Lineage;
 use eddyline_serving::door::{Door, DoorLimits};
-use eddyline_serving::http::{Access, AppState, DemoInfo, HashedKey, HttpConfig, serve};
+use eddyline_serving::http::{
+    Access, AppState, DemoInfo, HashedKey, HttpConfig, Operations, serve,
+};
 use eddyline_serving::metrics::Metrics;
 use eddyline_serving::recommend::Recommender;
 use eddyline_serving::state::reindex::Reindexer;
@@ -114,6 +117,7 @@ impl Node {
 
     fn open_with(config: Config, engine: EngineConfig) -> Outcome<Self> {
         let log = open_event_log(&config)?;
+        let crashed = crashes::begin(&config, || Ok(Arc::clone(&log)))?;
         forget_digest(&config.data_dir)?;
         let (lineage, store) = (Lineage::root(config.core.hash()), open_store(&config)?);
         let mirroring = store.clone().map(|store| Mirroring::start(store, lineage, &log));
@@ -137,6 +141,8 @@ impl Node {
         let reindexer = Reindexer::start(Arc::clone(&state))
             .or_stop(Exit::Io, || "starting the index builder".into())?;
         let (door, dataflow) = (Arc::new(door), Arc::new(dataflow));
+        let committing: Arc<dyn Operations> = Arc::clone(&dataflow) as _;
+        crashed.until_committed(Arc::downgrade(&committing))?;
         Ok(Self { config, door, dataflow, state, mirroring, archiving, _reindexer: reindexer })
     }
 
@@ -222,6 +228,7 @@ impl Node {
         }
         let digest =
             self.dataflow.shutdown().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
+        crashes::closed(&self.config, digest.epoch)?;
         note_digest(&self.config.data_dir, &digest)?;
         if let Some(archiving) = self.archiving {
             // The log has what the archive lacks: the next start goes on with it.

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eddyline_serving::http::Operations;
 use tokio::runtime::Runtime;
 
 use crate::config::{Config, ConfigArgs, FlagValue, load};
 use crate::exit::{Exit, OrStop, Outcome, Stop};
-use crate::node::{Publishing, Replica, open_event_log};
+use crate::node::{Publishing, Replica, crashes, open_event_log};
 use crate::output::print_line;
 use crate::server_file;
 use crate::up::{Stopping, listen};
@@ -92,7 +93,11 @@ pub(crate) fn run_dataflow(args: &DataflowArgs, config: &ConfigArgs) -> Outcome 
     let runtime = Runtime::new().or_stop(Exit::Io, || "starting the runtime".into())?;
     let listener = runtime.block_on(listen(config.server.listen))?;
     let address = listener.local_addr().or_stop(Exit::Io, || "reading the port".into())?;
-    let dataflow = Arc::new(Publishing::open(&config, open_event_log(&config)?)?);
+    let log = open_event_log(&config)?;
+    let crashed = crashes::begin(&config, || Ok(Arc::clone(&log)))?;
+    let dataflow = Arc::new(Publishing::open(&config, log)?);
+    let committing: Arc<dyn Operations> = Arc::clone(&dataflow) as _;
+    crashed.until_committed(Arc::downgrade(&committing))?;
     print_line(&format!("eddyline dataflow listens on http://{address}"))?;
     let (stopping, watched) = (Stopping::default(), Arc::clone(&dataflow));
     let probes =
@@ -108,6 +113,7 @@ pub(crate) fn run_dataflow(args: &DataflowArgs, config: &ConfigArgs) -> Outcome 
         return Err(Stop::new(Exit::Failure, format!("the dataflow stopped: {failure}")));
     }
     let digest = dataflow.close().or_stop(Exit::Failure, || "not all is published".into())?;
+    crashes::closed(&config, digest.epoch)?;
     tracing::info!(epoch = digest.epoch.0, state_digest = %digest.state_digest, "closed");
     Ok(())
 }

@@ -8,13 +8,19 @@ use eddyline_connect::log::AppendVersion;
 
 use super::rules::Rules;
 use super::{Driver, Step};
+use crate::at_work;
 use crate::committer::StateDigest;
 use crate::engine::Command;
 use crate::error::EngineError;
+use crate::flow::AbortOnPanic;
 
 impl<R: Rules> Driver<R> {
     /// Runs until told to stop; the digest as of then.
     pub(crate) fn run(mut self, commands: &Receiver<Command>) -> Result<StateDigest, EngineError> {
+        at_work::thread_begins();
+        // Dropped before the driver, which would wait for its folds. Else whoever waits for the
+        // driver would do so for ever.
+        let _abort = AbortOnPanic;
         let mut seen = AppendVersion::default();
         loop {
             self.check_outputs()?;

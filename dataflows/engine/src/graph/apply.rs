@@ -20,6 +20,7 @@ use super::item_deltas::{gate_delta, item_deltas};
 use super::stash::Stash;
 use super::work::{DeltaBatch, LearnBatch, Mark};
 use super::{Context, Folds};
+use crate::at_work::{self, Stage};
 use crate::state::items::{ItemRow, ItemShard};
 use crate::state::preferences::Facet;
 use crate::wire::parcel::{Parcel, Sent, by_route};
@@ -56,10 +57,9 @@ pub(super) fn apply_stream<'s>(
             });
             while let Some((capability, batches)) = stash.next_complete(&[frontier]) {
                 let epoch = Epoch(*capability.time());
-                let mut session = output.session(&capability);
-                for applied in phase.epoch(epoch, &batches) {
-                    session.give(applied);
-                }
+                let apply = || phase.epoch(epoch, &batches);
+                let applied = at_work::within(Stage::Apply, Some(epoch), apply);
+                output.session(&capability).give_iterator(applied.into_iter());
             }
         }
     })
@@ -109,8 +109,10 @@ impl ApplyPhase {
         let mut owned: Owned<'_> = (0..SHARDS).map(lock).collect();
         self.new_rows(&mut owned, epoch, batches);
         for (batch, at) in merged(batches) {
+            at_work::on_record(batch.marks[at].record);
             self.apply(&mut owned, batch, at);
         }
+        at_work::no_record();
         owned.iter_mut().flatten().for_each(|shard| shard.end_epoch());
         if context.folds == Folds::FactorsOnly {
             self.touched = Touched::default();
@@ -126,11 +128,13 @@ impl ApplyPhase {
             let mut gate = tables.gate.write();
             let before = ranked.len();
             for (batch, at) in merged(batches) {
+                at_work::on_record(batch.marks[at].record);
                 for (event, example) in &batch.ranked[range(batch, at, |mark| mark.ranked_end)] {
                     gate.observe(&context.config.gate, example);
                     ranked.push(event.clone());
                 }
             }
+            at_work::no_record();
             if !context.owns(0) {
                 ranked.clear();
             }
@@ -147,6 +151,7 @@ impl ApplyPhase {
         let mut rows: Vec<_> = batches.iter().flat_map(|batch| &batch.new_rows).collect();
         rows.sort_by_key(|row| (row.item.shard(), row.item.rank()));
         for row in rows {
+            at_work::on_record(row.record);
             let Some(shard) = &mut owned[usize::from(row.item.shard())] else { continue };
             debug_assert_eq!(shard.rows.len(), row.item.rank() as usize, "numbers have no holes");
             let fresh = ItemRow {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use eddyline_schemas::lineage::Epoch;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use super::stash::Stash;
 use super::work::{Fresh, Line};
 use super::{Context, Folds};
+use crate::at_work::{self, Stage};
 use crate::bound::Bound;
 use crate::state::dedupe::DedupeLimits;
 use crate::wire::parcel::{Parcel, Sent, by_route};
@@ -28,10 +30,10 @@ pub(super) fn dedupe<'s>(events: Sent<'s, Bound>, context: Context) -> Sent<'s, 
             });
             while let Some((capability, mut bound)) = stash.next_complete(&[frontier]) {
                 bound.sort_unstable_by_key(|bound: &Bound| bound.seq);
-                let mut session = output.session(&capability);
-                for fresh in pass_fresh(&context, bound) {
-                    session.give(fresh);
-                }
+                let epoch = Epoch(*capability.time());
+                let pass = || pass_fresh(&context, bound);
+                let fresh = at_work::within(Stage::Dedupe, Some(epoch), pass);
+                output.session(&capability).give_iterator(fresh.into_iter());
             }
         }
     })
@@ -47,6 +49,7 @@ fn pass_fresh(context: &Context, bound: Vec<Bound>) -> Vec<Fresh> {
     let mut fresh = Vec::with_capacity(bound.len());
     let mut duplicates = 0;
     for Bound { seq, event } in bound {
+        at_work::on_record(event.record());
         let mut shard = context.tables.dedupe[usize::from(event.dedupe.shard())].lock();
         if context.folds == Folds::FactorsOnly
             || shard.insert(limits, (event.at, event.clock_hour), event.dedupe)

@@ -22,6 +22,7 @@ use line::Taken;
 use super::stash::Stash;
 use super::work::{CatalogueChange, DeltaBatch, LearnBatch, Line, NewRow, Work};
 use super::{Context, Folds, each};
+use crate::at_work::{self, Stage};
 use crate::bound::Header;
 use crate::rank::Ranker;
 use crate::state::preferences::{Touch, WindowEdge};
@@ -78,11 +79,9 @@ pub(super) fn learn_stream<'s>(
                     stash.next_complete(&[frontier, applied_frontier])
                 {
                     let epoch = Epoch(*capability.time());
-                    let mut session = output.session(&capability);
-                    phase
-                        .epoch(epoch, inputs)
-                        .into_iter()
-                        .for_each(|learned| session.give(learned));
+                    let read = || phase.epoch(epoch, inputs);
+                    let learned = at_work::within(Stage::Learn, Some(epoch), read);
+                    output.session(&capability).give_iterator(learned.into_iter());
                 }
             }
         },
@@ -153,6 +152,9 @@ impl ReadPhase {
         self.expire(&reading);
         for one in work {
             let order = one.order();
+            if let Some(line) = one.line() {
+                at_work::on_record(line.event.record());
+            }
             match one {
                 Work::Touch { line, item } => self.touch(&reading, into, &line, item),
                 Work::NewItem { line, item } => self.new_item(&reading, into, &line, item),
@@ -161,6 +163,7 @@ impl ReadPhase {
             }
             debug_assert!(into.marks.is_sorted_by_key(|mark| mark.seq), "{order:?} is in order");
         }
+        at_work::no_record();
         let deltas = self.deltas(epoch, &reading);
         drop(reading);
         self.batches.push(Arc::clone(&batch));
@@ -211,6 +214,7 @@ impl ReadPhase {
         initial_item_vector(&config.factors, config.seed, hash, centroid.as_deref(), &mut vector);
         into.new_rows.push(NewRow {
             seq: line.seq,
+            record: event.record(),
             item,
             id: event.event.items[at].clone(),
             vector,
@@ -248,14 +252,14 @@ impl ReadPhase {
             item.into_iter().for_each(|item| {
                 shard.rows[rank as usize].mark_seen(item, context.config.users.seen);
             });
-            into.mark(line.seq, event.event_time);
+            into.mark(line);
             return;
         }
         let category = item.and_then(|item| reading.view.row(item)?.category.as_ref());
         let is_first_line = line.line == 0;
         let touched = Touched { item, is_first_line, time: event.event_time, category };
         shard.rows[rank as usize].fold(&context.config.users, &event.event, touched);
-        into.mark(line.seq, event.event_time);
+        into.mark(line);
     }
 
     fn note_change<'r>(&mut self, row: &'r mut UserRow, key: (u8, u32)) -> &'r mut Changed {
@@ -312,7 +316,7 @@ fn catalogue(into: &mut LearnBatch, line: &Line, item: ItemRef) {
         _ => Some(Arc::new(event.event.item.clone().unwrap_or_default())),
     };
     into.catalogue.push(CatalogueChange { item, document });
-    into.mark(line.seq, event.event_time);
+    into.mark(line);
 }
 
 fn centroid(view: &ItemView<'_>, category: &str, item: ItemRef, dim: usize) -> Option<Vec<f32>> {

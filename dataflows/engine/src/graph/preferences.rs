@@ -21,6 +21,7 @@ use super::learn::Learned;
 use super::stash::Stash;
 use super::work::DeltaBatch;
 use super::{Context, restore};
+use crate::at_work::{self, Stage};
 use crate::state::preferences::Facet;
 use crate::wire::parcel::{Parcel, Sent};
 
@@ -109,7 +110,9 @@ fn documents<'s>(
                 if *capability.time() == restore::RESTORED {
                     continue;
                 }
-                let deltas = count(&context, Epoch(*capability.time()), counts);
+                let epoch = Epoch(*capability.time());
+                let count = || count(&context, epoch, counts);
+                let deltas = at_work::within(Stage::Preferences, Some(epoch), count);
                 output.session(&capability).give(deltas);
             }
         }

@@ -4,11 +4,13 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 
 use eddyline_schemas::id::ItemRef;
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::topic::Topic;
 
 use super::Context;
 use super::stash::Stash;
 use super::work::{Fresh, Line, Work};
+use crate::at_work::{self, Stage};
 use crate::wire::parcel::{Parcel, Sent, by_route};
 
 type Output = CapacityContainerBuilder<Parcel<Work>>;
@@ -30,10 +32,13 @@ pub(super) fn resolve<'s>(fresh: Sent<'s, Fresh>, context: Context) -> Sent<'s, 
                     Fresh::Line(line) => (line.seq, line.line),
                     Fresh::Duplicates(_) => (0, 0),
                 });
+                let epoch = Epoch(*capability.time());
                 let mut session = output.session(&capability);
-                for fresh in fresh {
-                    resolve_one(&context, fresh, |work| session.give(work));
-                }
+                at_work::within(Stage::Resolve, Some(epoch), || {
+                    for fresh in fresh {
+                        resolve_one(&context, fresh, |work| session.give(work));
+                    }
+                });
             }
         }
     })
@@ -44,6 +49,7 @@ fn resolve_one(context: &Context, fresh: Fresh, mut give: impl FnMut(Work)) {
         Fresh::Line(line) => line,
         Fresh::Duplicates(count) => return give(Work::Duplicates(count)),
     };
+    at_work::on_record(line.event.record());
     let item = match number(context, &line) {
         Numbered::Item(item, is_new) => {
             if is_new {

@@ -6,11 +6,13 @@ use eddyline_model::gate::GateExample;
 
 use super::learn::Input as LearnInput;
 use super::work::{CatalogueChange, DeltaBatch, Fresh, LearnBatch, Line, Mark, NewRow, Work};
+use crate::at_work::RecordAt;
 use crate::rank::RankedEvent;
 use crate::wire::{Input, Malformed, Out, Wire, put_list, wire_struct};
 
 wire_struct!(Line { seq, line, event });
-wire_struct!(NewRow { seq, item, id, vector });
+wire_struct!(RecordAt { partition, offset });
+wire_struct!(NewRow { seq, record, item, id, vector });
 wire_struct!(CatalogueChange { item, document });
 wire_struct!(Pair { source, target, weight });
 wire_struct!(Target { label, log_rest, weight });
@@ -22,6 +24,7 @@ wire_struct!(DeltaBatch { deltas, duplicates, ranked, header });
 wire_struct!(LearnBatch { outbox, marks, pairs, taken, catalogue, ranked, new_rows });
 wire_struct!(Mark {
     seq,
+    record,
     time,
     items_end,
     contexts_end,

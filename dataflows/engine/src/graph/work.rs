@@ -10,6 +10,7 @@ use eddyline_schemas::id::{ItemId, ItemRef};
 use eddyline_schemas::item::ItemDocument;
 use eddyline_schemas::time::TimestampMs;
 
+use crate::at_work::RecordAt;
 use crate::bound::DecodedEvent;
 use crate::rank::RankedEvent;
 
@@ -66,14 +67,19 @@ impl Work {
         }
     }
 
-    /// Order within an epoch.
-    pub(super) fn order(&self) -> (u32, u16) {
+    /// The line that it is about, if it is one.
+    pub(super) fn line(&self) -> Option<&Line> {
         match self {
             Self::Touch { line, .. }
             | Self::NewItem { line, .. }
-            | Self::Catalogue { line, .. } => (line.seq, line.line),
-            Self::Duplicates(_) => (0, 0),
+            | Self::Catalogue { line, .. } => Some(line),
+            Self::Duplicates(_) => None,
         }
+    }
+
+    /// Order within an epoch.
+    pub(super) fn order(&self) -> (u32, u16) {
+        self.line().map_or((0, 0), |line| (line.seq, line.line))
     }
 }
 
@@ -81,6 +87,8 @@ impl Work {
 #[derive(Clone, Debug)]
 pub(super) struct NewRow {
     pub(super) seq: u32,
+    /// Whose it is: see [`at_work`](crate::at_work).
+    pub(super) record: RecordAt,
     pub(super) item: ItemRef,
     pub(super) id: ItemId,
     pub(super) vector: Vec<f32>,
@@ -97,6 +105,8 @@ pub(super) struct CatalogueChange {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     pub(super) seq: u32,
+    /// Whose it is: see [`at_work`](crate::at_work).
+    pub(super) record: RecordAt,
     pub(super) time: TimestampMs,
     pub(super) items_end: u32,
     pub(super) contexts_end: u32,
@@ -142,11 +152,12 @@ impl LearnBatch {
         self.new_rows.clear();
     }
 
-    /// Closes what the event at `seq` asked for since the last mark.
-    pub(super) fn mark(&mut self, seq: u32, time: TimestampMs) {
+    /// Closes what the event asked for since the last mark.
+    pub(super) fn mark(&mut self, line: &Line) {
         self.marks.push(Mark {
-            seq,
-            time,
+            seq: line.seq,
+            record: line.event.record(),
+            time: line.event.event_time,
             items_end: self.outbox.items.len() as u32,
             contexts_end: self.outbox.contexts.len() as u32,
             pairs_end: self.pairs.len() as u32,

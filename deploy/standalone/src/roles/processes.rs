@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddyline_dataflows::{ClusterConfig, EngineError, Patience, Workers, follow};
+use eddyline_dataflows::{ClusterConfig, EngineError, Patience, Workers, follow, newest_epoch};
 use tokio::sync::oneshot;
 
 use crate::config::{Config, FlagValue};
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
+use crate::node::{crashes, open_event_log};
 use crate::output::print_line;
 use crate::up::Stopping;
 
@@ -80,6 +81,8 @@ fn cluster(config: &Config) -> Option<ClusterConfig> {
 
 /// Takes part until process 0 says that it is over, or until a signal.
 pub(super) fn run_follower(config: &Config, cluster: ClusterConfig) -> Outcome {
+    // It needs the log only to say that a record is passed over.
+    crashes::begin(config, || open_event_log(config))?.until_passed()?;
     let (index, leader) = (cluster.index, cluster.hosts[0].clone());
     print_line(&format!("eddyline dataflow: process {index} follows {leader}"))?;
     let (to, ended) = oneshot::channel();
@@ -89,16 +92,20 @@ pub(super) fn run_follower(config: &Config, cluster: ClusterConfig) -> Outcome {
     thread.spawn(fold).or_stop(Exit::Io, || "starting a thread".into())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.or_stop(Exit::Io, || "starting the runtime".into())?;
-    runtime.block_on(until_over(ended, config.server.grace))
+    if runtime.block_on(until_over(ended, config.server.grace))? {
+        crashes::closed(config, newest_epoch())?;
+    }
+    Ok(())
 }
 
+/// Whether all that was fed is folded.
 async fn until_over(
     mut ended: oneshot::Receiver<Result<(), EngineError>>,
     grace: Duration,
-) -> Outcome {
+) -> Outcome<bool> {
     let stopping = Stopping::default();
     tokio::select! {
-        over = &mut ended => return outcome(over),
+        over = &mut ended => return outcome(over).map(|()| true),
         () = stopping.wait_for_signal() => {}
     }
     // Whoever stops all processes at once does not want one of them to break the end of the others.
@@ -108,10 +115,10 @@ async fn until_over(
          then leaves, and all other processes stop with exit code 69"
     );
     match tokio::time::timeout(grace, ended).await {
-        Ok(over) => outcome(over),
+        Ok(over) => outcome(over).map(|()| true),
         Err(_) => {
             tracing::warn!("leaves; all other processes of the dataflow stop");
-            Ok(())
+            Ok(false)
         }
     }
 }

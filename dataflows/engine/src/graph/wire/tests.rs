@@ -137,6 +137,12 @@ fn document(dice: &mut Dice) -> ItemDocument {
     }
 }
 
+fn record_at(dice: &mut Dice) -> RecordAt {
+    let topic = Topic::INPUTS[dice.below(3) as usize];
+    let partition = TopicPartition { topic, partition: dice.int() };
+    RecordAt { partition, offset: dice.long() }
+}
+
 fn decoded(dice: &mut Dice) -> Arc<DecodedEvent> {
     let topic = Topic::INPUTS[dice.below(3) as usize];
     let hash = |dice: &mut Dice| IdHash::of(&dice.text());
@@ -259,6 +265,7 @@ fn batch(dice: &mut Dice) -> LearnBatch {
         outbox: outbox.expect("updates name vectors that are there"),
         marks: dice.many(|dice| Mark {
             seq: dice.int(),
+            record: record_at(dice),
             time: dice.time(),
             items_end: dice.int(),
             contexts_end: dice.int(),
@@ -283,6 +290,7 @@ fn batch(dice: &mut Dice) -> LearnBatch {
         }),
         new_rows: dice.many(|dice| NewRow {
             seq: dice.int(),
+            record: record_at(dice),
             item: dice.item(),
             id: dice.id(ItemId::new),
             vector: dice.many(Dice::float),
