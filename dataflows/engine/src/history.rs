@@ -102,10 +102,10 @@ impl History {
 
 /// The last epoch that was bound by `time`: whose binding was appended no later. 0 when there is
 /// none.
-pub fn epoch_at(log: Arc<dyn EventLog>, time: TimestampMs) -> Result<Epoch, EngineError> {
+pub fn epoch_at(log: &dyn EventLog, time: TimestampMs) -> Result<Epoch, EngineError> {
     let mut bindings = Steps::at(&LogPosition::default());
     let mut epoch = Epoch(0);
-    while let Some(accepted) = bindings.step(&*log)? {
+    while let Some(accepted) = bindings.step(log)? {
         if let Accepted::Binding(binding) = accepted {
             if bindings.bound_at > time {
                 break;

@@ -109,7 +109,7 @@ fn span(
             let time = TimestampMs::from_rfc3339(&args.when)
                 .or_stop(Exit::Usage, || format!("{:?} is no epoch and no time", args.when))
                 .map_err(|stop| stop.remedy("write it like 4711 or 2026-11-22T10:00:00Z"))?;
-            let epoch = epoch_at(Arc::clone(log), time).map_err(of_engine)?;
+            let epoch = epoch_at(&**log, time).map_err(of_engine)?;
             if epoch == Epoch(0) {
                 return Err(Stop::new(Exit::Usage, format!("nothing was bound by {}", args.when)));
             }
