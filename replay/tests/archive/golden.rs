@@ -9,6 +9,7 @@ use eddyline_replay::archive::{
     ArchivedRow, Catalogue, Change, HashCheck, Nonce, TopicAdvance, read_rows,
 };
 use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::record::Digest;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use crate::support::archiving::stored;
@@ -68,6 +69,8 @@ fn version_1_is_read() {
         let [file] = &catalogue.files(at).collect::<Vec<_>>()[..] else { panic!("one file") };
         let bytes = store.get(&file.name).expect("it can be read").expect("it is there");
         let read = read_rows(file, &bytes, HashCheck::Recompute).expect("it is whole");
+        let chain = read.iter().fold(Digest::default(), |chain, row| row.chain_after(chain));
+        assert_eq!(chain, file.chain_after, "row digests are as they were");
         assert_eq!(read, rows_of(topic));
     }
 }
