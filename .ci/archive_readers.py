@@ -197,6 +197,10 @@ def faults(root):
     if not files:
         yield f"{root} has no archive"
         return
+    missing = [file["name"] for file in files if not (root / file["name"]).is_file()]
+    if missing:
+        yield from (f"{name} is missing" for name in missing)
+        return
     topics = sorted({file["topic"] for file in files} & set(INPUTS))
     rows = collections.Counter()
     for file in files:
