@@ -155,10 +155,10 @@ impl FileBuilder {
     }
 
     fn check(&self, row: &ArchivedRow) -> Result<(), ArchiveError> {
-        debug_assert!(
-            row.record().is_none_or(|record| record.hash() == row.record_hash),
-            "the hash is the record's"
-        );
+        if row.record().is_some_and(|record| record.hash() != row.record_hash) {
+            let reason = format!("offset {} has another record hash than its record", row.offset);
+            return Err(ArchiveError::discontinuous(self.partition, reason));
+        }
         if row.offset > i64::MAX as u64 || row.epoch.0 > i64::MAX as u64 {
             let reason = format!("offset {} or epoch {} is too large", row.offset, row.epoch);
             return Err(ArchiveError::discontinuous(self.partition, reason));
@@ -208,4 +208,38 @@ fn decoded(at: TopicPartition, archived: ArchivedRow) -> Row {
         Topic::Deltas | Topic::Digests => Says::Nothing,
     });
     Row { at, archived, says }
+}
+
+#[cfg(test)]
+mod tests {
+    use eddyline_schemas::lineage::Epoch;
+    use eddyline_schemas::record::Record;
+    use eddyline_schemas::time::TimestampMs;
+
+    use super::super::{HashCheck, read_rows};
+    use super::*;
+
+    #[test]
+    fn a_record_under_another_hash_is_neither_taken_nor_read() {
+        let partition = TopicPartition { topic: Topic::Deltas, partition: 0 };
+        let append_time = TimestampMs(1);
+        let (key, value) = (Bytes::new(), Bytes::from_static(b"v"));
+        let row = |offset| {
+            let record =
+                Record { append_time, key: key.clone(), value: value.clone(), headers: Vec::new() };
+            ArchivedRow::new(offset, Epoch(1), record)
+        };
+        let mut builder =
+            FileBuilder::new(partition, Digest::default(), LEVEL).expect("the schema is right");
+        builder.push(row(0)).expect("the first row");
+        let wrong = ArchivedRow { record_hash: Digest([1; 32]), ..row(1) };
+        builder.push(wrong).expect_err("not its hash");
+        builder.push(row(1)).expect("its hash");
+        builder.group[1].archived.record_hash = Digest([1; 32]);
+        let built = builder.finish().expect("there are rows");
+        read_rows(&built.entry, &built.bytes, HashCheck::Trust).expect("the file is what it was");
+        let error = read_rows(&built.entry, &built.bytes, HashCheck::Recompute);
+        let error = error.expect_err("a row is not").to_string();
+        assert!(error.contains("offset 1") && error.contains(built.name.as_str()), "{error}");
+    }
 }

@@ -61,11 +61,11 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    pub(super) fn damaged(name: &ObjectName, reason: impl ToString) -> Self {
-        Self::Damaged { name: name.clone(), reason: reason.to_string() }
+    pub(super) fn damaged(name: &ObjectName, reason: impl Into<String>) -> Self {
+        Self::Damaged { name: name.clone(), reason: reason.into() }
     }
 
-    pub(super) fn discontinuous(partition: TopicPartition, reason: impl ToString) -> Self {
-        Self::Discontinuous { partition, reason: reason.to_string() }
+    pub(super) fn discontinuous(partition: TopicPartition, reason: impl Into<String>) -> Self {
+        Self::Discontinuous { partition, reason: reason.into() }
     }
 }

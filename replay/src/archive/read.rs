@@ -76,7 +76,7 @@ impl OpenFile {
                 entry.blake3
             )));
         }
-        let parquet = |source: ParquetError| ArchiveError::damaged(&entry.name, source);
+        let parquet = |source: ParquetError| ArchiveError::damaged(&entry.name, source.to_string());
         let reader = SerializedFileReader::new(bytes.clone()).map_err(parquet)?;
         let pairs = reader.metadata().file_metadata().key_value_metadata();
         let pairs = pairs.map_or(&[][..], |pairs| &pairs[..]);

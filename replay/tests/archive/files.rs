@@ -79,7 +79,7 @@ fn rows_out_of_order_and_files_without_rows_are_refused() {
 }
 
 #[test]
-fn a_record_under_another_hash_is_found() {
+fn a_footer_that_differs_from_its_entry_is_found() {
     let at = TopicPartition { topic: Topic::Deltas, partition: 0 };
     let mut rows = rows(Topic::Deltas, 1, 9, false);
     rows[4] = rows[4].erased();

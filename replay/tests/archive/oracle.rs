@@ -12,7 +12,7 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use crate::support::archiving::{archived, stored};
 use crate::support::golden_stream::{core, golden_log};
-use crate::support::rows::rows;
+use crate::support::rows::{Draws, rows};
 
 fn digest(log: Arc<dyn EventLog>) -> StateDigest {
     let how = Refold { workers: 2, until: None, arrival: Arrival::ByPartition };
@@ -67,6 +67,24 @@ fn reads_are_those_of_the_log() {
     }
     let append = archive.append(Vec::new()).expect("nothing is asked");
     assert!(append.is_empty());
+}
+
+#[test]
+fn a_reader_may_jump() {
+    let log = golden_log();
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryObjects::new());
+    archived(&*log, &*store, 3);
+    let archive = ArchiveLog::open(store).expect("it is whole");
+    let mut draws = Draws(8);
+    for _ in 0..300 {
+        let at = TopicPartition { topic: Topic::UserEvents, partition: draws.below(4) as u32 };
+        let from = draws.below(log.end_offset(at).expect("memory can be read"));
+        let limit = ReadLimit { records: 5, bytes: usize::MAX };
+        let read = archive.read(at, from, limit).expect("it is there");
+        let taken = ReadLimit { records: read.records.len(), bytes: usize::MAX };
+        assert!(!read.records.is_empty());
+        assert_eq!(read, log.read(at, from, taken).expect("it is there"));
+    }
 }
 
 /// Holes, a hole at the end, and erased rows.

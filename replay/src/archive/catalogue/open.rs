@@ -55,7 +55,7 @@ impl Catalogue {
 
     fn take(&mut self, manifest: &Manifest) -> Result<(), ArchiveError> {
         let name = manifest::name(manifest.number);
-        let broken = |error: ArchiveError| ArchiveError::damaged(&name, error);
+        let broken = |error: ArchiveError| ArchiveError::damaged(&name, error.to_string());
         match &manifest.files {
             Some(files) => {
                 self.files.clear();

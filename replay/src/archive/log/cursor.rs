@@ -63,17 +63,22 @@ impl Cursor {
             return Ok(Some(Arc::clone(current)));
         }
         let open = self.current.take().map(|group| Arc::clone(&group.file));
-        let group = match self.ahead.take().filter(|ahead| ahead.at == offset) {
-            Some(ahead) => ahead.group.join().unwrap_or_else(|_| {
-                // Not by anything that was read: its hash was checked before.
-                source.load(partition, offset, open)
-            })?,
+        let group = match self.decoded_ahead(offset) {
+            Some(group) => Some(group),
             None => source.load(partition, offset, open)?,
         };
         let Some(group) = group.map(Arc::new) else { return Ok(None) };
         self.go_ahead(source, partition, &group);
         self.current = Some(Arc::clone(&group));
         Ok(Some(group))
+    }
+
+    /// The group that was decoded ahead, if it is the one. What went wrong there is not said: the
+    /// same will be found again.
+    fn decoded_ahead(&mut self, offset: Offset) -> Option<Group> {
+        let ahead = self.ahead.take().filter(|ahead| ahead.at <= offset)?;
+        let group = ahead.group.join().ok()?.ok()??;
+        group.answers(offset).then_some(group)
     }
 
     fn go_ahead(&mut self, source: &Source, partition: TopicPartition, group: &Arc<Group>) {
