@@ -79,12 +79,12 @@ pub(super) fn evaluate(args: &QualityArgs, config: &ConfigArgs) -> Outcome {
         Format::Json => print_json(&shown),
         Format::Ndjson => print_json_line(&shown),
         Format::Table => {
-            let row = |model: &&str| {
-                let of = &shown["models"][*model];
+            let row = |model: &str| {
+                let of = &shown["models"][model];
                 let numbers = METRICS.map(|metric| decimal(&of[metric]));
-                [vec![(*model).to_string()], numbers.to_vec()].concat()
+                [vec![model.to_owned()], numbers.to_vec()].concat()
             };
-            let rows: Vec<Vec<String>> = MODELS.iter().map(|model| row(&model)).collect();
+            let rows: Vec<Vec<String>> = MODELS.iter().map(|model| row(model)).collect();
             print_table(&["model", "HR@10", "NDCG@10", "MRR@10"], &rows)?;
             print_line(&format!("{} events were ranked", tested.events.len()))
         }
