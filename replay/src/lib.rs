@@ -1,5 +1,5 @@
 //! Everything that folds recorded history again: the digest of a log's state from nothing, and
-//! prequential evaluation. The archive and its verbs come on top of the same folder.
+//! prequential evaluation; and the archive that keeps the history.
 //!
 //! Replay uses recorded bindings and never cuts epochs anew. It knows no HTTP.
 

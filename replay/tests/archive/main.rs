@@ -11,6 +11,7 @@ mod verification;
 
 mod support {
     pub(crate) mod archiving;
+    pub(crate) mod holey_log;
     pub(crate) mod rows;
 
     #[path = "../../../../dataflows/engine/tests/support/faulty_objects.rs"]
@@ -21,4 +22,6 @@ mod support {
     pub(crate) mod pinned_log;
     #[path = "../../../../dataflows/engine/tests/support/rebind.rs"]
     pub(crate) mod rebind;
+    #[path = "../../../../dataflows/engine/tests/support/running.rs"]
+    pub(crate) mod running;
 }

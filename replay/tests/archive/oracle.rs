@@ -12,7 +12,10 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use crate::support::archiving::{archived, stored};
 use crate::support::golden_stream::{core, golden_log};
+use crate::support::holey_log::HoleyLog;
+use crate::support::pinned_log::{PinnedLog, Stored};
 use crate::support::rows::{Draws, rows};
+use crate::support::running::{bind_all, refolded};
 
 fn digest(log: Arc<dyn EventLog>) -> StateDigest {
     let how = Refold { workers: 2, until: None, arrival: Arrival::ByPartition };
@@ -37,6 +40,30 @@ fn the_archive_folds_to_the_digest_of_the_log() {
     assert_eq!(digest(archive()), want, "after compaction");
     let report = verify(&*store, &mut |_| {}).expect("memory can be read");
     assert!(report.is_whole(), "{report:?}");
+}
+
+/// Live bound the log as it came; the archive must give each bound range, and nothing behind it.
+#[test]
+fn a_log_with_holes_folds_to_the_digest_of_live() {
+    let golden = golden_log();
+    let mut records = Vec::new();
+    for topic in Topic::INPUTS {
+        for partition in 0..golden.partitions(topic) {
+            let at = TopicPartition { topic, partition };
+            let limit = ReadLimit { records: 300, bytes: usize::MAX };
+            let read = golden.read(at, 0, limit).expect("memory can be read").records;
+            records.extend(read.into_iter().map(|(_, record)| Stored { at, record }));
+        }
+    }
+    let log: Arc<dyn EventLog> = Arc::new(HoleyLog(PinnedLog::holding(&records)));
+    let live = bind_all(&core(), &log, 50);
+    let store: Arc<dyn ObjectStore> = Arc::new(MemoryObjects::new());
+    archived(&*log, &*store, 5);
+    let report = verify(&*store, &mut |_| {}).expect("memory can be read");
+    assert!(report.is_whole(), "{report:?}");
+    let archive: Arc<dyn EventLog> = Arc::new(ArchiveLog::open(store).expect("it is whole"));
+    let (digest, _) = refolded(&core(), &archive, 2, None).expect("the archive folds");
+    assert_eq!(digest, live);
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub(crate) const BINDINGS: TopicPartition = TopicPartition { topic: Topic::Bindi
 /// Rows of every partition by the number of the commit that takes them.
 pub(crate) type Rows = BTreeMap<TopicPartition, Vec<(u64, ArchivedRow)>>;
 
+/// The records of a range. A log with holes may give what lies behind it, too.
 fn records(
     log: &dyn EventLog,
     at: TopicPartition,
@@ -25,7 +26,9 @@ fn records(
     to: Offset,
 ) -> Vec<(Offset, Record)> {
     let limit = ReadLimit { records: (to - from) as usize, bytes: usize::MAX };
-    log.read(at, from, limit).expect("memory can be read").records
+    let mut records = log.read(at, from, limit).expect("memory can be read").records;
+    records.retain(|(offset, _)| *offset < to);
+    records
 }
 
 /// Everything that is bound, `epochs` of them to a commit.
