@@ -178,8 +178,8 @@ class Archive:
     # -- what is wrong is named
 
     def damaged(self):
-        files = sorted((self.server.data / "archive" / "user_events").rglob("*.parquet"))
-        victim = files[len(files) // 2]
+        files = sorted((self.server.data / "archive" / "feedback").rglob("*.parquet"))
+        victim = max(files, key=lambda file: file.stat().st_size)
         whole = victim.read_bytes()
         middle = bytearray(whole)
         middle[len(whole) // 2] ^= 1
@@ -211,7 +211,7 @@ class Archive:
         cases = [
             (("archive", "ls", *empty), BAD_DATA, "there is no archive in"),
             (("archive", "verify", *empty), BAD_DATA, "there is no archive in"),
-            (("replay", "verify", *empty), BAD_DATA, "there is no history"),
+            (("replay", "verify", *empty), BAD_DATA, "there is no archive in"),
             (("archive", "ls", "--data", "elsewhere"), CONFIG, "archive.url is empty"),
             (("archive", "ls", "--archive", "ftp://x"), CONFIG, "archive.url"),
             (("replay", "rebuild", *self.place, "--until", 10**9), USAGE, "is not bound"),

@@ -100,6 +100,13 @@ fn no_place() -> Stop {
         .remedy("name it with --archive s3://BUCKET/PREFIX or --archive file:DIR")
 }
 
+/// Nobody has archived there.
+pub(crate) fn no_archive(config: &Config) -> Stop {
+    let place = config.archive.url.clone().unwrap_or_default();
+    Stop::new(Exit::BadData, format!("there is no archive in {place}"))
+        .remedy("compare archive.url with that of the archiver")
+}
+
 /// The objects of `archive.url`.
 pub(crate) fn open_archive(config: &Config, access: Access) -> Outcome<Arc<dyn ObjectStore>> {
     let Some(url) = &config.archive.url else { return Err(no_place()) };

@@ -15,7 +15,7 @@ use eddyline_connect::objects::Access;
 use eddyline_replay::ReplayError;
 use eddyline_replay::archive::ArchiveLog;
 
-use crate::archive::{of_archive, open_archive};
+use crate::archive::{no_archive, of_archive, open_archive};
 use crate::config::{Config, ConfigArgs, FlagValue, load};
 use crate::exit::{Exit, Outcome, Stop, of_engine};
 use crate::node::open_event_log;
@@ -88,6 +88,9 @@ impl HistoryArgs {
         }
         let objects = open_archive(config, Access::Read)?;
         let log = ArchiveLog::open(objects).map_err(|error| of_archive(error, config))?;
+        if log.catalogue().number() == 0 {
+            return Err(no_archive(config));
+        }
         Ok(Arc::new(log))
     }
 }

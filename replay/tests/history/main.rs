@@ -4,6 +4,8 @@ mod archiver;
 mod support {
     #[path = "../../../../dataflows/engine/tests/support/faulty_objects.rs"]
     pub(crate) mod faulty_objects;
+    #[path = "../../../../dataflows/engine/tests/support/holey_log.rs"]
+    pub(crate) mod holey_log;
     pub(crate) mod live;
     #[path = "../../../../dataflows/engine/tests/support/pinned_log.rs"]
     pub(crate) mod pinned_log;

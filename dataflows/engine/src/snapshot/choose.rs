@@ -136,6 +136,9 @@ fn read(log: &dyn EventLog, range: std::ops::Range<Offset>) -> Result<Vec<Found>
         let records = (range.end - next) as usize;
         let batch = log.read(BINDINGS, next, ReadLimit { records, bytes: 8 << 20 })?;
         for (offset, record) in batch.records {
+            if offset >= range.end {
+                return Ok(found);
+            }
             let invalid = |source| EngineError::InvalidBinding { offset, source };
             let decoded = decode_binding(&record.value).map_err(invalid)?;
             found.push((offset, decoded, record.value));

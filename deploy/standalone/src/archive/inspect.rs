@@ -6,7 +6,7 @@ use eddyline_connect::objects::{Access, ObjectStore};
 use eddyline_replay::archive::{Catalogue, FileEntry, Nonce, VerifyReport, compact, verify};
 use serde_json::{Value, json};
 
-use super::{of_archive, open_archive};
+use super::{no_archive, of_archive, open_archive};
 use crate::config::Config;
 use crate::exit::{Exit, Outcome, Stop};
 use crate::output::{Format, Progress, print_json, print_json_line, print_line, print_table};
@@ -57,12 +57,6 @@ fn catalogue(config: &Config, access: Access) -> Outcome<(Catalogue, Arc<dyn Obj
         return Err(no_archive(config));
     }
     Ok((catalogue, objects))
-}
-
-fn no_archive(config: &Config) -> Stop {
-    let place = config.archive.url.clone().unwrap_or_default();
-    Stop::new(Exit::BadData, format!("there is no archive in {place}"))
-        .remedy("compare archive.url with that of the archiver")
 }
 
 fn ls(config: &Config, format: Format) -> Outcome {

@@ -5,14 +5,17 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eddyline_connect::clock::SystemClock;
-use eddyline_connect::log::EventLog;
+use eddyline_connect::log::{
+    Append, AppendError, AppendVersion, EventLog, ReadBatch, ReadError, ReadLimit,
+};
 use eddyline_dataflows::snapshot::Restored;
 use eddyline_dataflows::{Committed, NoSnapshots, Replay, StateDigest, replay};
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
-use eddyline_schemas::topic::TopicPartition;
+use eddyline_schemas::topic::{Topic, TopicPartition};
 use eddyline_serving::door::{Door, DoorLimits};
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::http::{AppState, Operations, serve};
@@ -81,10 +84,9 @@ impl Past {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Outcome {
-        let door = Door::new(Arc::clone(&self.log), Arc::new(SystemClock), DoorLimits::default())
+        let log = Arc::new(Sealed(Arc::clone(&self.log)));
+        let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;
-        // The past takes no events.
-        door.close();
         let operations = Standing { state: Arc::clone(&self.state), digest: self.digest };
         let app = AppState {
             recommender: Recommender::new(Arc::clone(&self.state)),
@@ -95,6 +97,45 @@ impl Past {
             demo: None,
         };
         serve(listener, app, shutdown).await.or_stop(Exit::Io, || "serving HTTP".into())
+    }
+}
+
+/// A log that takes nothing: history is not written.
+struct Sealed(Arc<dyn EventLog>);
+
+impl EventLog for Sealed {
+    fn append(&self, _: Vec<Append>) -> Result<Vec<Offset>, AppendError> {
+        Err(AppendError::Stopped("this answers as of the past and takes no events".into()))
+    }
+
+    fn read(
+        &self,
+        partition: TopicPartition,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<ReadBatch, ReadError> {
+        self.0.read(partition, from, limit)
+    }
+
+    fn start_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
+        self.0.start_offset(partition)
+    }
+
+    fn end_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
+        self.0.end_offset(partition)
+    }
+
+    fn partitions(&self, topic: Topic) -> u32 {
+        // An archive has only what was bound; whatever is sent is refused wherever it belongs.
+        self.0.partitions(topic).max(1)
+    }
+
+    fn topic_id(&self, topic: Topic) -> [u8; 16] {
+        self.0.topic_id(topic)
+    }
+
+    fn wait(&self, seen: AppendVersion, timeout: Duration) -> AppendVersion {
+        self.0.wait(seen, timeout)
     }
 }
 
