@@ -47,6 +47,7 @@ use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::roles::workers;
 use crate::server_file;
+use archiving::Archived;
 use dataflow::Dataflow;
 use mirror::{Mirroring, open_store};
 use snapshots::{Kept, restore};
@@ -134,7 +135,7 @@ impl Node {
             engine,
             Arc::clone(&log),
             (Arc::clone(&state), mirroring.clone()),
-            (kept, config.ready_lag_records),
+            (kept, Archived::of(archiving.as_ref()), config.ready_lag_records),
         )?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;

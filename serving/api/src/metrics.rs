@@ -50,7 +50,7 @@ const SHED: Description =
     row("eddyline_shed_total", "counter", "requests turned away because a queue was full");
 
 /// Every metric of the crate, in the order of the exposition.
-pub const TABLE: [Description; 17] = [
+pub const TABLE: [Description; 18] = [
     FRESHNESS,
     REQUEST,
     ANSWERS,
@@ -61,6 +61,7 @@ pub const TABLE: [Description; 17] = [
     Gauge::BoundEpoch.description(),
     Gauge::CommittedEpoch.description(),
     Gauge::SnapshotEpoch.description(),
+    Gauge::ArchivedEpoch.description(),
     Gauge::ServingEpoch.description(),
     Gauge::PipelineAccepted.description(),
     Gauge::PipelineApplied.description(),
@@ -78,6 +79,7 @@ pub enum Gauge {
     BoundEpoch,
     CommittedEpoch,
     SnapshotEpoch,
+    ArchivedEpoch,
     ServingEpoch,
     PipelineAccepted,
     PipelineApplied,
@@ -99,6 +101,9 @@ impl Gauge {
             }
             Self::SnapshotEpoch => {
                 ("eddyline_snapshot_epoch", "gauge", "epoch of the newest snapshot of the state")
+            }
+            Self::ArchivedEpoch => {
+                ("eddyline_archived_epoch", "gauge", "last epoch that this process has archived")
             }
             Self::ServingEpoch => {
                 ("eddyline_serving_epoch", "gauge", "last epoch that answers reflect")

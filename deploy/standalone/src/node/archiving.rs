@@ -34,6 +34,21 @@ pub(crate) struct Archiving {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How far an archiver is, for whoever does not own it.
+#[derive(Clone, Default)]
+pub(super) struct Archived(Option<Arc<Shared>>);
+
+impl Archived {
+    pub(super) fn of(archiving: Option<&Archiving>) -> Self {
+        Self(archiving.map(|archiving| Arc::clone(&archiving.shared)))
+    }
+
+    /// The last archived epoch; 0 where nothing is archived.
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch(self.0.as_ref().map_or(0, |shared| shared.archived.load(Ordering::Acquire)))
+    }
+}
+
 /// What the thread tells.
 #[derive(Default)]
 struct Shared {

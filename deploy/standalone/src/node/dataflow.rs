@@ -19,6 +19,7 @@ use eddyline_serving::metrics::store::StoreMetrics;
 use eddyline_serving::state::ServingState;
 use parking_lot::Mutex;
 
+use super::archiving::Archived;
 use super::mirror::{Mirroring, writes_for};
 use super::running::RunningEngine;
 use super::snapshots::Kept;
@@ -29,6 +30,7 @@ pub(super) struct Dataflow {
     engine: RunningEngine,
     state: Arc<ServingState>,
     broken: Arc<Mutex<Option<String>>>,
+    archived: Archived,
     ready_lag_records: u64,
 }
 
@@ -38,7 +40,7 @@ impl Dataflow {
         config: EngineConfig,
         log: Arc<dyn EventLog>,
         (state, mirroring): (Arc<ServingState>, Option<Arc<Mirroring>>),
-        (kept, ready_lag_records): (Kept, u64),
+        (kept, archived, ready_lag_records): (Kept, Archived, u64),
     ) -> Outcome<Self> {
         let broken = Arc::new(Mutex::new(None));
         let sink = sink(Arc::clone(&state), Arc::clone(&broken), mirroring.clone());
@@ -46,7 +48,7 @@ impl Dataflow {
         let outputs = EngineOutputs { output: Output::Sink(Box::new(sink)), snapshots, from };
         let engine = start_with(config, log, outputs).map_err(of_start)?;
         let engine = RunningEngine::new(engine, mirroring);
-        Ok(Self { engine, state, broken, ready_lag_records })
+        Ok(Self { engine, state, broken, archived, ready_lag_records })
     }
 
     /// Where the engine is; `None` once shut down.
@@ -95,7 +97,7 @@ fn sink(
 
 impl Operations for Dataflow {
     fn pipeline(&self) -> PipelineReport {
-        self.engine.pipeline()
+        PipelineReport { archived_epoch: self.archived.epoch(), ..self.engine.pipeline() }
     }
 
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {

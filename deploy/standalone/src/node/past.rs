@@ -153,6 +153,7 @@ impl Operations for Standing {
             bound_epoch: progress.epoch,
             committed_epoch: progress.epoch,
             snapshot_epoch: Epoch(0),
+            archived_epoch: Epoch(0),
             lineage: progress.lineage,
             lag: 0,
         }

@@ -234,6 +234,7 @@ impl Operations for Following {
             bound_epoch: self.bound.epoch(),
             committed_epoch: progress.epoch,
             snapshot_epoch: Epoch(0),
+            archived_epoch: Epoch(0),
             lineage: progress.lineage,
             lag: self.bound.lag_records(),
         }

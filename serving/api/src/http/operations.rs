@@ -23,6 +23,8 @@ pub struct PipelineReport {
     pub committed_epoch: Epoch,
     /// Epoch of the newest snapshot: a restart folds again what came after it; 0 when there is none.
     pub snapshot_epoch: Epoch,
+    /// Last epoch that this process has archived; 0 when it archives nothing.
+    pub archived_epoch: Epoch,
     /// Whose history; null before the first epoch.
     pub lineage: Option<Lineage>,
     /// Records on the log that no binding covers yet.

@@ -62,7 +62,7 @@ async fn metrics(State(operations): State<Shared>) -> Response {
 }
 
 /// How far the dataflow is, as gauges.
-pub(crate) fn pipeline_gauges(operations: &dyn Operations) -> [(Gauge, u64); 9] {
+pub(crate) fn pipeline_gauges(operations: &dyn Operations) -> [(Gauge, u64); 10] {
     let pipeline = operations.pipeline();
     let counts = pipeline.counts;
     [
@@ -70,6 +70,7 @@ pub(crate) fn pipeline_gauges(operations: &dyn Operations) -> [(Gauge, u64); 9] 
         (Gauge::BoundEpoch, pipeline.bound_epoch.0),
         (Gauge::CommittedEpoch, pipeline.committed_epoch.0),
         (Gauge::SnapshotEpoch, pipeline.snapshot_epoch.0),
+        (Gauge::ArchivedEpoch, pipeline.archived_epoch.0),
         (Gauge::PipelineAccepted, counts.accepted),
         (Gauge::PipelineApplied, counts.applied),
         (Gauge::PipelineDuplicate, counts.duplicate),

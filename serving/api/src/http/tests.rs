@@ -52,6 +52,7 @@ impl Operations for SteeredOperations {
             bound_epoch: Epoch(bound),
             committed_epoch: Epoch(bound),
             snapshot_epoch: Epoch(0),
+            archived_epoch: Epoch(0),
             lineage: None,
             lag: 7,
         }
