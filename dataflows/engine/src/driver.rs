@@ -272,7 +272,7 @@ impl<R: Rules> Driver<R> {
 
     /// Whether everything that was fed is acknowledged.
     pub(crate) fn is_settled(&self) -> bool {
-        self.acknowledged() >= self.fed
+        self.fed <= self.restored || self.ports.outputs.has_settled(self.fed)
     }
 
     /// Up to where a partition is bound.

@@ -28,6 +28,12 @@ pub trait Outputs: Send {
     /// start.
     fn acknowledged(&self) -> Epoch;
 
+    /// Whether nothing up to `epoch` can be lost any more, wherever it goes: a snapshot may be made
+    /// (I5). Asking hurries what is late.
+    fn has_settled(&self, epoch: Epoch) -> bool {
+        self.acknowledged() >= epoch
+    }
+
     /// Why nothing more will be acknowledged, once that is so: halt. What cannot be said by
     /// [`Self::emit`], since everything was emitted.
     fn failure(&self) -> Option<BoxError> {

@@ -1,18 +1,19 @@
 //! Records the digest of every committed epoch on the log, in front of the outputs of a driver, so
 //! that any later fold of the same bindings can be held against what was live: topic `digests`.
 //!
-//! * An epoch is acknowledged only once its digest is durable, so no snapshot is ahead of it (I5).
+//! * No snapshot is made before the digests up to its epoch are durable (I5).
 //! * After a restart the same epochs come again. Of those that the end of the topic still shows,
 //!   the digest must be the same: another one is a loud halt, since then state depends on something
 //!   other than the log. They are not recorded twice; older ones are, which is harmless.
 //! * A record that was folded and is to be passed over since changes history. Then digests may
 //!   differ, and are recorded anew: of the records of an epoch the last one counts.
-//! * A thread appends, so that nobody waits for the log; what waits goes in one batch.
+//! * A thread appends what has come together in a tenth of a second: an append of its own for every epoch
+//!   would be one more wait for the disk for all who append. Nobody waits for it but snapshots.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,6 +38,11 @@ pub(crate) const DIGESTS: TopicPartition = TopicPartition { topic: Topic::Digest
 const LOOK_BACK: u64 = 8_192;
 
 const READ: ReadLimit = ReadLimit { records: 2_048, bytes: 8 << 20 };
+
+/// How often digests wait for one more, unless somebody asks for them …
+const TURNS: usize = 20;
+/// … and how long each time.
+const TURN: Duration = Duration::from_millis(5);
 
 /// Rest before an append is repeated.
 const RETRY: Duration = Duration::from_millis(100);
@@ -66,6 +72,7 @@ struct Committing {
 #[derive(Default)]
 struct Shared {
     recorded: AtomicU64,
+    is_asked_for: AtomicBool,
     closing: AtomicBool,
     failure: Mutex<Option<String>>,
 }
@@ -103,8 +110,17 @@ impl Outputs for Recording {
     }
 
     fn acknowledged(&self) -> Epoch {
-        let recorded = Epoch(self.recorder.shared.recorded.load(Ordering::Acquire));
-        self.inner.acknowledged().min(recorded)
+        self.inner.acknowledged()
+    }
+
+    fn has_settled(&self, epoch: Epoch) -> bool {
+        if !self.inner.has_settled(epoch) {
+            return false;
+        }
+        let shared = &self.recorder.shared;
+        let is_recorded = shared.recorded.load(Ordering::Acquire) >= epoch.0;
+        shared.is_asked_for.store(!is_recorded, Ordering::Release);
+        is_recorded
     }
 
     fn failure(&self) -> Option<BoxError> {
@@ -182,8 +198,7 @@ fn has_skips(log: &Arc<dyn EventLog>) -> Result<bool, EngineError> {
 
 fn record(log: &dyn EventLog, committing: &Receiver<Committing>, shared: &Shared) {
     while let Ok(first) = committing.recv() {
-        let waiting: Vec<Committing> =
-            std::iter::once(first).chain(committing.try_iter()).collect();
+        let waiting = together(first, committing, shared);
         let last = waiting.last().map_or(0, |committing| committing.epoch.0);
         let digests: Vec<EpochDigest> =
             waiting.into_iter().filter_map(|committing| committing.digest).collect();
@@ -194,6 +209,27 @@ fn record(log: &dyn EventLog, committing: &Receiver<Committing>, shared: &Shared
         }
         shared.recorded.store(last, Ordering::Release);
     }
+}
+
+/// What comes together.
+fn together(
+    first: Committing,
+    committing: &Receiver<Committing>,
+    shared: &Shared,
+) -> Vec<Committing> {
+    let mut waiting = vec![first];
+    for _ in 0..TURNS {
+        if shared.is_asked_for.load(Ordering::Acquire) {
+            break;
+        }
+        match committing.recv_timeout(TURN) {
+            Ok(next) => waiting.push(next),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return waiting,
+        }
+    }
+    waiting.extend(committing.try_iter());
+    waiting
 }
 
 fn append(log: &dyn EventLog, digests: &[EpochDigest], shared: &Shared) -> Result<(), AppendError> {
