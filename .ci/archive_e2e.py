@@ -99,6 +99,12 @@ class Archive:
             self.checks.equal(f"state digest, {what}", report["state_digest"],
                               self.digest["state_digest"])
 
+        place = (*self.place[:2], "--data", self.server.data, "--from-snapshot")
+        report = self.program.json("replay", "verify", *place, "--output", "json")
+        self.checks.that("it begins with a snapshot", report["from_epoch"] > 0, report)
+        self.checks.equal("state digest from there", report["state_digest"],
+                          self.digest["state_digest"])
+
     def rebuilt(self):
         """From nothing, in two steps, then live again on a copy of the log."""
         check, data = self.checks, self.program.folder / "rebuilt"

@@ -77,8 +77,8 @@ class Fleet:
         if args.s3:
             self.weed = s3.Weed(args.s3, args.scratch / "weed")
             self.objects = Proxy((s3.HOST, self.weed.ports["s3"]))
-            options += [f"snapshots.url=s3://{s3.BUCKET}/fleet?endpoint=http://127.0.0.1:"
-                        f"{self.objects.port}&region=us-east-1", f"snapshots.every_events={EVERY}"]
+            options += [f"snapshots.url={self.objects_url('fleet')}",
+                        f"snapshots.every_events={EVERY}"]
             os.environ.update(AWS_ACCESS_KEY_ID=s3.KEY, AWS_SECRET_ACCESS_KEY=s3.SECRET)
         self.options = tuple(word for option in options for word in ("--set", option))
         self.dataflow = Dataflow(program, "dataflow", "dataflow", self.options)
@@ -351,6 +351,33 @@ class Fleet:
             check.equal(f"state folded again by {workers} workers", again["state_digest"], closed)
 
 
+    def archived(self):
+        """The archiver is killed in the middle of its work on S3; the next one completes it, and
+        the archive alone proves the whole history."""
+        check, closed = self.checks, self.dataflow.digest()
+        url = self.objects_url("archive")
+        place = ("--archive", url, "--data", "archiver")
+        often = ("--set", "archive.file_events=300", "--set", "archive.file_seconds=1")
+        for turn in range(3):
+            archiver = self.program.start("archive", *self.options, *often, *place,
+                                          log=f"archiver-{turn}.log")
+            time.sleep(1 + self.random.random())
+            archiver.kill()
+            archiver.wait()
+        code, _, said = self.program.run("archive", "--once", *self.options, *place)
+        check.that("the next archiver completes it", code == 0, said[-500:])
+        report = self.program.json("archive", "verify", *place, "--output", "json")
+        check.equal("what is wrong with the archive", report["findings"], [])
+        report = self.program.json("replay", "verify", *place, "--output", "json")
+        check.equal("state folded from the archive", report["state_digest"], closed)
+        check.equal("epochs of which nothing was recorded", report["unrecorded"], 0)
+        check.equal("epochs as recorded", report["equal"], report["epoch"])
+
+    def objects_url(self, folder):
+        return (f"s3://{s3.BUCKET}/{folder}?endpoint=http://127.0.0.1:{self.objects.port}"
+                "&region=us-east-1")
+
+
 def document(replica, user, **query):
     """The features of a user, without what is of the moment."""
     read = replica.get_json(f"/v1/users/{user}/features", **query)
@@ -394,6 +421,8 @@ def main():
         ("two replicas, one answer", fleet.answers),
         ("a clean end, and the same state folded again", fleet.same_state),
     ]
+    if args.s3:
+        stages.append(("archived on S3 by archivers that are killed", fleet.archived))
     try:
         fleet.open()
         return run_stages(checks, stages, args.results)

@@ -62,6 +62,18 @@ class OnKafka:
                 check.equal(f"{member} folded again by {workers} workers", again[member],
                             closed[member])
 
+    def archived(self):
+        """From Kafka to Parquet, and every epoch proven from that alone."""
+        check, place = self.checks, ("--data", self.server.data, "--archive", "file:archive")
+        code, said, err = self.program.run("archive", "--once", *self.options, *place)
+        check.that("it is archived", code == 0 and "archived up to epoch" in said, err[-500:])
+        report = self.program.json("archive", "verify", *place, "--output", "json")
+        check.equal("what is wrong with the archive", report["findings"], [])
+        report = self.program.json("replay", "verify", *place, "--output", "json")
+        check.equal("epochs as recorded", report["equal"], report["epoch"])
+        check.equal("state folded from the archive", report["state_digest"],
+                    self.digest()["state_digest"])
+
     def digest(self, *more):
         return self.program.json("digest", "--data", self.server.data, *self.options, *more)
 
@@ -91,6 +103,7 @@ def main():
     stages = [
         ("a stream over Kafka, server and broker killed on the way", run.stream),
         ("a clean end, and the same state folded again from Kafka", run.same_state),
+        ("archived, and proven from the archive", run.archived),
         ("no broker there", run.nobody_there),
     ]
     try:

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use eddyline_connect::objects::Access;
 use eddyline_dataflows::epoch_at;
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::time::TimestampMs;
@@ -11,12 +10,12 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::HistoryArgs;
-use super::span::{Span, last_epoch, newest};
+use super::span::{Span, last_epoch};
 use crate::ask::{RecommendArgs, SimilarArgs, recommend, similar};
 use crate::client::{Client, ClientArgs, encode};
 use crate::config::{Config, ConfigArgs};
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
-use crate::node::{Past, open_snapshots};
+use crate::node::Past;
 use crate::output::{Format, Progress, print_json, print_json_line, print_line, print_table};
 use crate::up::{Stopping, listen};
 
@@ -116,12 +115,7 @@ fn span(
             epoch
         }
     };
-    let store = open_snapshots(config, Access::Read)?.filter(|_| !args.from_start);
-    let from = match store {
-        Some(store) => newest(config, &store, log, until)?,
-        None => None,
-    };
-    Ok(Span { from, until })
+    Span::choose(config, log, until, !args.from_start)
 }
 
 fn ask(args: &AsOfArgs, address: SocketAddr) -> Outcome {

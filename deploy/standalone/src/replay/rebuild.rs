@@ -11,7 +11,7 @@ use eddyline_dataflows::{Committed, Replay, StateDigest, replay};
 use serde_json::json;
 
 use super::HistoryArgs;
-use super::span::{Span, SpanArgs};
+use super::span::{Span, last_epoch};
 use crate::config::ConfigArgs;
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
 use crate::node::open_snapshots;
@@ -22,8 +22,12 @@ use crate::output::{Format, Progress, print_json, print_json_line, print_table};
 pub(crate) struct RebuildArgs {
     #[command(flatten)]
     pub history: HistoryArgs,
-    #[command(flatten)]
-    pub span: SpanArgs,
+    /// The last epoch to fold [default: the last one that is bound]
+    #[arg(long, value_name = "EPOCH")]
+    pub until: Option<u64>,
+    /// Begin at the start of history even if there are snapshots
+    #[arg(long)]
+    pub from_start: bool,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "table")]
     pub output: Format,
@@ -40,7 +44,8 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
         .remedy("set snapshots.url to the place that the live dataflow starts from"));
     };
     let log = args.history.open(&config)?;
-    let Span { from, until } = args.span.choose(&config, &log)?;
+    let until = last_epoch(args.until, &log)?;
+    let Span { from, until } = Span::choose(&config, &log, until, !args.from_start)?;
     let began = from.as_ref().map_or(0, |from| from.counts().accepted);
     // Where live writes none by itself, one at the end is what is asked for.
     let every = match config.snapshots.every_events {

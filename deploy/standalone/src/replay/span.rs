@@ -14,33 +14,26 @@ use crate::config::Config;
 use crate::exit::{Exit, Outcome, Stop, of_engine};
 use crate::node::open_snapshots;
 
-/// Flags that choose it.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct SpanArgs {
-    /// The last epoch to fold [default: the last one that is bound]
-    #[arg(long, value_name = "EPOCH")]
-    pub until: Option<u64>,
-    /// Begin at the start of history even if there are snapshots
-    #[arg(long)]
-    pub from_start: bool,
-}
-
 /// What was chosen.
 pub(super) struct Span {
     pub(super) from: Option<Restored>,
     pub(super) until: Epoch,
 }
 
-impl SpanArgs {
-    /// Looks at the history and at the snapshots, where there are any.
-    pub(super) fn choose(&self, config: &Config, log: &Arc<dyn EventLog>) -> Outcome<Span> {
-        let until = last_epoch(self.until, log)?;
-        let store = open_snapshots(config, Access::Read)?.filter(|_| !self.from_start);
+impl Span {
+    /// Up to `until`, from the newest snapshot before it if one may be used and is there.
+    pub(super) fn choose(
+        config: &Config,
+        log: &Arc<dyn EventLog>,
+        until: Epoch,
+        may_use_snapshots: bool,
+    ) -> Outcome<Self> {
+        let store = open_snapshots(config, Access::Read)?.filter(|_| may_use_snapshots);
         let from = match store {
             Some(store) => newest(config, &store, log, until)?,
             None => None,
         };
-        Ok(Span { from, until })
+        Ok(Self { from, until })
     }
 }
 
@@ -60,7 +53,7 @@ pub(super) fn last_epoch(asked: Option<u64>, log: &Arc<dyn EventLog>) -> Outcome
 }
 
 /// The newest snapshot that is not behind `until`.
-pub(super) fn newest(
+fn newest(
     config: &Config,
     store: &SnapshotStore,
     log: &Arc<dyn EventLog>,

@@ -4,7 +4,7 @@ use eddyline_replay::verify::{Mismatch, Verified, Verify, verify};
 use eddyline_schemas::delta::digest::EpochDigest;
 use serde_json::{Value, json};
 
-use super::span::{Span, SpanArgs};
+use super::span::{Span, last_epoch};
 use super::{HistoryArgs, of_replay};
 use crate::config::ConfigArgs;
 use crate::exit::{Exit, Outcome, Stop};
@@ -15,19 +15,24 @@ use crate::output::{Format, Progress, print_json, print_json_line, print_table};
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub history: HistoryArgs,
-    #[command(flatten)]
-    pub span: SpanArgs,
+    /// The last epoch to fold [default: the last one that is bound]
+    #[arg(long, value_name = "EPOCH")]
+    pub until: Option<u64>,
+    /// Begin behind the newest snapshot, which is quicker and proves only what came after it
+    #[arg(long)]
+    pub from_snapshot: bool,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "table")]
     pub output: Format,
 }
 
-/// Runs the verb. By default it begins at the start of history: a snapshot could hide what differs
-/// before it.
+/// Runs the verb. It begins at the start of history unless told otherwise: a snapshot could hide what
+/// differs before it.
 pub(super) fn run(args: &VerifyArgs, config: &ConfigArgs) -> Outcome {
     let config = args.history.load(config)?;
     let log = args.history.open(&config)?;
-    let Span { from, until } = args.span.choose(&config, &log)?;
+    let until = last_epoch(args.until, &log)?;
+    let Span { from, until } = Span::choose(&config, &log, until, args.from_snapshot)?;
     let began = from.as_ref().map_or(0, |from| from.epoch().0);
     let mut progress = Progress::new("epochs", until.0 - began);
     let how = Verify { from, until: Some(until), workers: config.dataflow.workers };
