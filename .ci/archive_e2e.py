@@ -157,6 +157,26 @@ class Archive:
                                           *self.place, "--recommend", self.users[0])
         check.that("the shell asks an earlier epoch", code == 0 and "rank" in out, (code, err))
 
+    def other_histories(self):
+        """Another configuration over the same history; nothing of the original changes."""
+        check = self.checks
+        ranked = ("--test-one-in", 16, "--output", "json")
+        report = self.program.json("replay", "what-if", "--set", "core.factors.item_rate=0.02",
+                                   *self.place, *ranked)
+        original, other = report["original"], report["what_if"]
+        check.that("another configuration is another lineage with another state",
+                   original["lineage"] != other["lineage"]
+                   and original["state_digest"] != other["state_digest"], report)
+        check.that("both ranked the same events", original["ranked"] == other["ranked"] > 500,
+                   (original["ranked"], other["ranked"]))
+        hits = [side["models"]["whole"]["hr_at_10"] for side in (original, other)]
+        difference = report["difference"]["hr_at_10"]
+        check.that("the difference is that of the columns, with a standard error",
+                   abs(hits[1] - hits[0] - difference["mean"]) < 1e-9
+                   and difference["standard_error"] > 0, report["difference"])
+        alone = self.program.json("replay", "evaluate", *self.place, *ranked)
+        check.equal("evaluate finds what the original's column says", alone, original)
+
     def compacted(self):
         """Fewer files, and nothing else differs."""
         check = self.checks
@@ -224,6 +244,8 @@ class Archive:
             (("replay", "as-of", "yesterday", *self.place), USAGE, "is no epoch and no time"),
             (("replay", "verify", *self.place, "--set", "core.seed=99"), CONFIG,
              "no digest of lineage"),
+            (("replay", "what-if", *self.place), USAGE, "changes nothing"),
+            (("replay", "what-if", *self.place, "--set", "core.sed=1"), CONFIG, "unknown key"),
         ]
         for verb, want, said in cases:
             code, _, err = self.program.run(*verb)
@@ -249,6 +271,7 @@ def main():
         ("every epoch is as live recorded it", run.proven),
         ("the state is rebuilt from the archive, and goes on as live", run.rebuilt),
         ("the past answers as live did", run.asked),
+        ("the same history under another configuration", run.other_histories),
         ("other programs read it", run.read_by_others),
         ("small files are merged", run.compacted),
         ("what is wrong is named", run.damaged),

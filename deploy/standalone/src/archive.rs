@@ -33,7 +33,6 @@ pub(crate) struct PlaceArgs {
 
 /// Flags of `archive`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
 pub(crate) struct ArchiveArgs {
     #[command(flatten)]
     pub place: PlaceArgs,
