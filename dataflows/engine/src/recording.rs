@@ -249,3 +249,71 @@ fn to_append(digest: &EpochDigest) -> Append {
     let value = Bytes::from(encode_epoch_digest(digest));
     Append { partition: DIGESTS, key: Bytes::new(), value, headers: Vec::new() }
 }
+
+#[cfg(test)]
+mod tests {
+    use eddyline_connect::clock::ManualClock;
+    use eddyline_connect::layout::LogLayout;
+    use eddyline_connect::memory::MemoryLog;
+    use eddyline_schemas::delta::{EpochDeltas, PipelineCounts};
+    use eddyline_schemas::time::TimestampMs;
+
+    use super::*;
+
+    /// Acknowledges at once.
+    #[derive(Default)]
+    struct Eager(u64);
+
+    impl Outputs for Eager {
+        fn newest(&mut self, _: Lineage) -> Result<Epoch, BoxError> {
+            Ok(Epoch(0))
+        }
+
+        fn emit(&mut self, committed: Box<Committed>) -> Result<(), EmitError> {
+            self.0 = committed.deltas.epoch.0;
+            Ok(())
+        }
+
+        fn acknowledged(&self) -> Epoch {
+            Epoch(self.0)
+        }
+    }
+
+    fn committed(epoch: u64) -> Box<Committed> {
+        let deltas = EpochDeltas {
+            lineage: Lineage(Digest::default()),
+            epoch: Epoch(epoch),
+            logical_time: TimestampMs(0),
+            deltas: Vec::new(),
+            chain: Digest::of(&epoch.to_le_bytes()),
+            counts: PipelineCounts::default(),
+        };
+        let digest = EpochDigest::of(&deltas, Vec::new());
+        Box::new(Committed { deltas, digest, ranked: Vec::new() })
+    }
+
+    #[test]
+    fn nothing_waits_for_digests_but_what_asks_whether_all_is_settled() {
+        let clock = Arc::new(ManualClock::new(TimestampMs(0)));
+        let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new(LogLayout::default(), clock));
+        let lineage = Lineage(Digest::default());
+        let start = || Recording::start(Box::new(Eager::default()), Arc::clone(&log), lineage);
+        let mut recording = start().expect("a thread");
+        for epoch in 1..=3 {
+            recording.emit(committed(epoch)).expect("it is taken");
+            assert_eq!(recording.acknowledged(), Epoch(epoch), "at once");
+        }
+        while !recording.has_settled(Epoch(3)) {
+            std::thread::yield_now();
+        }
+        assert_eq!(log.end_offset(DIGESTS).expect("memory never fails"), 3, "all are durable");
+        drop(recording);
+        let mut again = start().expect("a thread");
+        assert_eq!(again.newest(lineage).expect("known"), Epoch(3));
+        again.emit(committed(3)).expect("the same once more");
+        while !again.has_settled(Epoch(3)) {
+            std::thread::yield_now();
+        }
+        assert_eq!(log.end_offset(DIGESTS).expect("memory never fails"), 3, "it is not repeated");
+    }
+}
