@@ -43,8 +43,9 @@ const IN_FLIGHT: u64 = 8;
 /// Longest message kept of a panic, in characters.
 const MESSAGE: usize = 400;
 
-/// Where this process notes its panics; `None` before a dataflow starts in it.
-static NOTES: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// Where this process notes its panics, and which it has noted; `None` before a dataflow starts in
+/// it. Several workers may panic on one record: that is one crash.
+static NOTES: Mutex<Option<(PathBuf, Vec<Crash>)>> = Mutex::new(None);
 
 /// A record, as a file can hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,12 +187,17 @@ fn path_of(config: &Config) -> PathBuf {
 pub(crate) fn note_panic(panic: &PanicHookInfo<'_>) {
     let Some(at) = at_work() else { return };
     // Held while writing: two workers may panic at once.
-    let notes = NOTES.lock();
-    let Some(path) = &*notes else { return };
+    let mut notes = NOTES.lock();
+    let Some((path, counted)) = &mut *notes else { return };
     let place = panic.location().map(|place| format!(" ({place})")).unwrap_or_default();
     let message = format!("{}{place}", panic.payload_as_str().unwrap_or("no message"));
+    let crash = Crash::new(at, &message);
+    if counted.iter().any(|before| before.is_like(&crash)) {
+        return;
+    }
     let mut noted = Notes::read(path);
-    noted.count(Crash::new(at, &message));
+    noted.count(crash.clone());
+    counted.push(crash);
     let folder = path.parent().unwrap_or(Path::new("."));
     let written = std::fs::create_dir_all(folder).and_then(|()| noted.write(path));
     if let Err(error) = written {
@@ -268,7 +274,7 @@ pub(crate) fn begin(
     open: impl FnOnce() -> Outcome<Arc<dyn EventLog>>,
 ) -> Outcome<Pending> {
     let path = path_of(config);
-    *NOTES.lock() = Some(path.clone());
+    *NOTES.lock() = Some((path.clone(), Vec::new()));
     let mut notes = Notes::read(&path);
     if notes.crashes.iter().any(|crash| crash.times >= TIMES) {
         let log = open()?;
