@@ -69,6 +69,10 @@ pub(crate) struct HistoryArgs {
 
 impl HistoryArgs {
     fn load(&self, config: &ConfigArgs) -> Outcome<Config> {
+        self.load_with(config, &[])
+    }
+
+    fn load_with(&self, config: &ConfigArgs, more: &[FlagValue]) -> Outcome<Config> {
         let data = self.data.as_deref().map(|dir| dir.to_string_lossy().into_owned());
         let workers = self.workers.map(|workers| workers.to_string());
         let all = [
@@ -78,7 +82,7 @@ impl HistoryArgs {
         ];
         let flags: Vec<FlagValue> =
             all.into_iter().filter_map(|(key, value, flag)| Some((key, value?, flag))).collect();
-        load(config, &flags)
+        load(config, &[&flags[..], more].concat())
     }
 
     /// What is folded, as a log.

@@ -8,14 +8,11 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::canonical::write_canonical;
+use super::placement::{chain_head, hash_rows};
 use super::{Delta, EpochDeltas, PipelineCounts};
 use crate::lineage::{Epoch, Lineage};
-use crate::record::{Digest, DigestBuilder};
+use crate::record::Digest;
 use crate::time::TimestampMs;
-
-/// Canonical bytes are hashed in pieces of about this size.
-const HASHED_AT_ONCE: usize = 64 << 10;
 
 /// What one epoch has made of one history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,23 +70,12 @@ pub fn chain_and_shards(
     logical_time: TimestampMs,
     deltas: &[Delta],
 ) -> (Digest, Vec<(u8, u32)>) {
-    let mut hasher = DigestBuilder::default();
-    hasher.update(&previous.0);
-    hasher.update(&epoch.0.to_le_bytes());
-    hasher.update(&logical_time.0.to_le_bytes());
+    let mut hasher = chain_head(previous, epoch, logical_time);
     let mut sums = [None::<u64>; 256];
-    let mut bytes = Vec::with_capacity(HASHED_AT_ONCE);
-    for delta in deltas {
-        let start = bytes.len();
-        write_canonical(delta, &mut bytes);
+    hash_rows(&mut hasher, deltas.iter(), |delta, row| {
         let sum = sums[usize::from(delta.shard())].get_or_insert(0);
-        *sum = sum.wrapping_add(xxh3_64(&bytes[start..]));
-        if bytes.len() >= HASHED_AT_ONCE {
-            hasher.update(&bytes);
-            bytes.clear();
-        }
-    }
-    hasher.update(&bytes);
+        *sum = sum.wrapping_add(xxh3_64(row));
+    });
     let changed = (0..=u8::MAX).zip(sums);
     let shards = changed.filter_map(|(shard, sum)| Some((shard, sum? as u32))).collect();
     (hasher.finish(), shards)

@@ -74,11 +74,8 @@ pub fn chain_after(
     logical_time: TimestampMs,
     deltas: &[Delta],
 ) -> Digest {
-    let mut hasher = DigestBuilder::default();
-    hasher.update(&previous.0);
-    hasher.update(&epoch.0.to_le_bytes());
-    hasher.update(&logical_time.0.to_le_bytes());
-    hash_rows(&mut hasher, deltas.iter());
+    let mut hasher = chain_head(previous, epoch, logical_time);
+    hash_rows(&mut hasher, deltas.iter(), |_, _| {});
     hasher.finish()
 }
 
@@ -86,14 +83,34 @@ pub fn chain_after(
 #[must_use]
 pub fn rows_digest<'a>(rows: impl Iterator<Item = &'a Delta>) -> Digest {
     let mut hasher = DigestBuilder::default();
-    hash_rows(&mut hasher, rows);
+    hash_rows(&mut hasher, rows, |_, _| {});
     hasher.finish()
 }
 
-fn hash_rows<'a>(hasher: &mut DigestBuilder, rows: impl Iterator<Item = &'a Delta>) {
+/// What the chain hash of an epoch begins with.
+pub(super) fn chain_head(
+    previous: Digest,
+    epoch: Epoch,
+    logical_time: TimestampMs,
+) -> DigestBuilder {
+    let mut hasher = DigestBuilder::default();
+    hasher.update(&previous.0);
+    hasher.update(&epoch.0.to_le_bytes());
+    hasher.update(&logical_time.0.to_le_bytes());
+    hasher
+}
+
+/// Hashes the canonical rows; `each` sees every one with its bytes.
+pub(super) fn hash_rows<'a>(
+    hasher: &mut DigestBuilder,
+    rows: impl Iterator<Item = &'a Delta>,
+    mut each: impl FnMut(&'a Delta, &[u8]),
+) {
     let mut bytes = Vec::new();
     for row in rows {
+        let start = bytes.len();
         write_canonical(row, &mut bytes);
+        each(row, &bytes[start..]);
         if bytes.len() >= HASHED_AT_ONCE {
             hasher.update(&bytes);
             bytes.clear();

@@ -137,8 +137,13 @@ pub(crate) fn run(args: &RecoveryArgs, config: &ConfigArgs) -> Outcome {
     })
 }
 
-/// Catalogue and events through a node, which binds them and ends.
-fn bind(config: Config, shape: &StreamShape, events: u64) -> Outcome {
+/// Catalogue and events through a node, which binds them and ends: events per second, and the state
+/// at the end.
+pub(super) fn bind(
+    config: Config,
+    shape: &StreamShape,
+    events: u64,
+) -> Outcome<(f64, StateDigest)> {
     eprintln!("taking {events} events of {} users", shape.users);
     let mut stream = Stream::new(shape);
     let mut bodies = Bodies::events(&mut stream, events, wall_clock())
@@ -148,8 +153,9 @@ fn bind(config: Config, shape: &StreamShape, events: u64) -> Outcome {
     let started = Instant::now();
     submit_all(&node, &mut bodies, 2)?;
     node.wait_visible(shape.items as u64 + events, PATIENCE)?;
-    eprintln!("taken and folded at {:.0} events/s", rate(events, started.elapsed()));
-    node.close().map(|_| ())
+    let live = rate(events, started.elapsed());
+    eprintln!("taken and folded at {live:.0} events/s");
+    Ok((live, node.close()?))
 }
 
 fn open(url: &str, layout: LogLayout) -> Outcome<Arc<dyn EventLog>> {

@@ -21,14 +21,13 @@ use eddyline_replay::archive::ArchiveLog;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 use serde::Serialize;
 
-use super::ingest::{PATIENCE, rate, submit_all};
-use super::stream::{Bodies, Stream, StreamShape};
-use super::{BenchArgs, load_catalogue, memory};
+use super::ingest::rate;
+use super::recovery::bind;
+use super::stream::StreamShape;
+use super::{BenchArgs, memory};
 use crate::archive::{of_archive, open_archive};
-use crate::config::{Config, ConfigArgs};
+use crate::config::ConfigArgs;
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
-use crate::node::Node;
-use crate::source::wall_clock;
 
 /// Flags of `bench replay`.
 #[derive(Clone, Debug, clap::Args)]
@@ -83,7 +82,7 @@ pub(crate) fn run(args: &ReplayBenchArgs, config: &ConfigArgs) -> Outcome {
     };
     let (core, workers) = (config.core.clone(), config.dataflow.workers);
     let records = args.events + args.items as u64;
-    let (live, digest) = live(config.clone(), &shape, args.events)?;
+    let (live, digest) = bind(config.clone(), &shape, args.events)?;
     let opened = || {
         let objects = open_archive(&config, Access::Read)?;
         ArchiveLog::open(objects).map_err(|error| of_archive(error, &config))
@@ -123,21 +122,6 @@ pub(crate) fn run(args: &ReplayBenchArgs, config: &ConfigArgs) -> Outcome {
         epochs: digest.epoch.0,
         workers,
     })
-}
-
-/// The stream through a node with an archiver: events per second, and the state at its end.
-fn live(config: Config, shape: &StreamShape, events: u64) -> Outcome<(f64, StateDigest)> {
-    eprintln!("taking {events} events of {} users", shape.users);
-    let mut stream = Stream::new(shape);
-    let mut bodies = Bodies::events(&mut stream, events, wall_clock())
-        .or_stop(Exit::Io, || "writing bodies".into())?;
-    let node = Node::open(config)?;
-    load_catalogue(&node, shape)?;
-    let started = Instant::now();
-    submit_all(&node, &mut bodies, 2)?;
-    node.wait_visible(shape.items as u64 + events, PATIENCE)?;
-    let live = rate(events, started.elapsed());
-    Ok((live, node.close()?))
 }
 
 fn timed(records: u64, work: impl FnOnce() -> Outcome) -> Outcome<f64> {
