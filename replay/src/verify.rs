@@ -65,7 +65,7 @@ pub fn verify(
     Verify { from, until, workers }: Verify,
     mut told: impl FnMut(Epoch, u64),
 ) -> Result<Verified, ReplayError> {
-    let lineage = Lineage::root(core.hash());
+    let lineage = core.lineage();
     let recorded = Arc::new(Recorded::read(&**log, lineage)?);
     if recorded.is_empty() {
         let others = recorded.other_lineages().iter().map(ToString::to_string).collect();

@@ -102,7 +102,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(config: &EngineConfig) -> Self {
         Self {
-            lineage: Lineage::root(config.core.hash()),
+            lineage: config.core.lineage(),
             bound_epoch: AtomicU64::new(0),
             snapshot_epoch: AtomicU64::new(0),
             progress: Arc::default(),

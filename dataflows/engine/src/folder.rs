@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::delta::PipelineCounts;
-use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::lineage::Epoch;
 use parking_lot::{Condvar, Mutex};
 
 use crate::bound::EpochInput;
@@ -139,7 +139,7 @@ impl Folder {
         progress: Arc<Progress>,
         sink: Sink,
     ) -> Result<Self, EngineError> {
-        let committer = Committer::new(Lineage::root(core.hash()));
+        let committer = Committer::new(core.lineage());
         Self::run(core, (workers, folds), (None, committer), (progress, sink))
     }
 

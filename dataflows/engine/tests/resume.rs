@@ -37,7 +37,7 @@ fn core() -> CoreConfig {
 }
 
 fn lineage() -> Lineage {
-    Lineage::root(core().hash())
+    core().lineage()
 }
 
 /// One log with its snapshots, and the lives of an engine on it.

@@ -19,7 +19,6 @@ use eddyline_dataflows::bound::{Bound, DecodedEvent, EpochInput, EventTimes, Hea
 use eddyline_dataflows::snapshot::SnapshotStore;
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::decode::decode_record;
-use eddyline_schemas::lineage::Lineage;
 use eddyline_schemas::record::Record;
 use eddyline_schemas::time::{HOUR_MS, TimestampMs};
 use eddyline_schemas::topic::{Topic, TopicPartition};
@@ -140,7 +139,7 @@ fn bench_snapshots_of_a_gibibyte() {
     let want = folder.end();
 
     let began = now();
-    let restored = store.newest_valid(Lineage::root(core.hash())).expect("read").expect("there");
+    let restored = store.newest_valid(core.lineage()).expect("read").expect("there");
     said("load", bytes, began.elapsed());
     let mut folder = Folder::start_from(&core, 2, restored, Box::new(|_| {})).expect("starts");
     let next = epochs + 20;

@@ -40,7 +40,7 @@ fn core() -> CoreConfig {
 }
 
 fn lineage() -> Lineage {
-    Lineage::root(core().hash())
+    core().lineage()
 }
 
 /// The epochs of a small stream.
@@ -198,7 +198,7 @@ fn a_snapshot_of_another_history_is_not_taken() {
     let objects = holding(&[6]);
     let mut other = core();
     other.seed += 1;
-    let theirs = Lineage::root(other.hash());
+    let theirs = other.lineage();
     // Somebody copied the folder.
     for kind in ["manifests", "parts"] {
         for name in names(&*objects, kind) {

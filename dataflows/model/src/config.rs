@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use eddyline_schemas::event::{Event, EventType};
-use eddyline_schemas::lineage::config_hash;
+use eddyline_schemas::lineage::{Epoch, Lineage, config_hash};
 use eddyline_schemas::record::Digest;
 use eddyline_schemas::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,19 @@ pub struct CoreConfig {
     pub gate: GateConfig,
     /// How many events are tested before they are learned.
     pub quality: QualityConfig,
+    /// What its history leaves, unless it begins with the log. No key of the table: set by whoever
+    /// folds a history that is no longer what it was.
+    #[serde(skip)]
+    pub descent: Option<Descent>,
+}
+
+/// What a lineage leaves, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descent {
+    /// The lineage that it was until then.
+    pub parent: Lineage,
+    /// The first epoch that is not the parent's.
+    pub first_epoch: Epoch,
 }
 
 impl Default for CoreConfig {
@@ -59,6 +72,7 @@ impl Default for CoreConfig {
             blend: BlendConfig::default(),
             gate: GateConfig::default(),
             quality: QualityConfig::default(),
+            descent: None,
         }
     }
 }
@@ -76,6 +90,17 @@ impl CoreConfig {
     #[must_use]
     pub fn late_allowance_ms(&self) -> i64 {
         i64::from(self.late_allowance_hours) * HOUR_MS
+    }
+
+    /// The history that this makes of a log.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        match self.descent {
+            None => Lineage::root(self.hash()),
+            Some(Descent { parent, first_epoch }) => {
+                Lineage::child(self.hash(), Some(parent), first_epoch)
+            }
+        }
     }
 
     /// The hash that enters the lineage: independent of the order and layout of the file.

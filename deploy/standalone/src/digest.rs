@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::lineage::Epoch;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -115,7 +115,7 @@ fn of_server(args: &DigestArgs, config: &Config) -> Outcome<Option<Printed>> {
 fn of_clean_close(config: &Config) -> Option<Printed> {
     let bytes = std::fs::read(digest_path(&config.data_dir)).ok()?;
     let noted = Printed::read(&serde_json::from_slice(&bytes).ok()?, "clean close")?;
-    let lineage = Lineage::root(config.core.hash()).to_string();
+    let lineage = config.core.lineage().to_string();
     (noted.lineage == lineage).then_some(noted)
 }
 

@@ -32,7 +32,6 @@ use eddyline_connect::clock::SystemClock;
 use eddyline_connect::log::{EventLog, OpenError};
 use eddyline_connect::url::open_log;
 use eddyline_dataflows::{EngineConfig, StateDigest, Workers};
-use eddyline_schemas::lineage::Lineage;
 use eddyline_serving::door::{Door, DoorLimits};
 use eddyline_serving::http::{
     Access, AppState, DemoInfo, HashedKey, HttpConfig, Operations, serve,
@@ -120,7 +119,7 @@ impl Node {
         let log = open_event_log(&config)?;
         let crashed = crashes::begin(&config, || Ok(Arc::clone(&log)))?;
         forget_digest(&config.data_dir)?;
-        let (lineage, store) = (Lineage::root(config.core.hash()), open_store(&config)?);
+        let (lineage, store) = (config.core.lineage(), open_store(&config)?);
         let mirroring = store.clone().map(|store| Mirroring::start(store, lineage, &log));
         let mirroring = mirroring.transpose()?.map(Arc::new);
         let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));

@@ -9,7 +9,7 @@ use eddyline_replay::ReplayError;
 use eddyline_replay::recorded::Recorded;
 use eddyline_replay::verify::{Verified, Verify, verify};
 use eddyline_schemas::codec::encode_epoch_digest;
-use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Digest;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
@@ -24,7 +24,7 @@ fn verified(log: &Arc<dyn EventLog>, until: Option<Epoch>) -> Result<Verified, R
 
 /// Says of an epoch something else than live did, in one shard; which.
 fn tamper(log: &dyn EventLog, epoch: Epoch) -> u8 {
-    let recorded = Recorded::read(log, Lineage::root(core().hash())).expect("it can be read");
+    let recorded = Recorded::read(log, core().lineage()).expect("it can be read");
     let mut digest = recorded.whole(log, epoch).expect("read").expect("it was recorded");
     digest.delta_digest = Digest::of(b"something else");
     let (shard, low) = digest.shards.pop().expect("every epoch of this shop changes something");
@@ -64,7 +64,7 @@ fn what_was_recorded_under_another_configuration_is_no_proof() {
     other.seed += 1;
     let how = Verify { from: None, until: None, workers: 1 };
     let refused = verify(&other, &log, how, |_, _| {}).expect_err("it has no digests");
-    let (ours, theirs) = (Lineage::root(other.hash()), Lineage::root(core().hash()));
+    let (ours, theirs) = (other.lineage(), core().lineage());
     assert_eq!(
         refused.to_string(),
         format!(

@@ -13,7 +13,6 @@ use eddyline_connect::memory::MemoryLog;
 use eddyline_schemas::codec::encode_partition;
 use eddyline_schemas::decode::BodyKind;
 use eddyline_schemas::delta::EpochDeltas;
-use eddyline_schemas::lineage::Lineage;
 use eddyline_schemas::topic::Topic;
 use eddyline_serving::door::{Door, DoorLimits};
 use eddyline_serving::http::Operations;
@@ -71,7 +70,7 @@ fn delta_sizes() {
     submit(Bodies::events(&mut stream, EVENTS, wall_clock()).expect("a file can be made"));
     wait(SHAPE.items as u64 + EVENTS);
     dataflow.close().expect("it ends well");
-    let lineage = Lineage::root(config().core.hash());
+    let lineage = config().core.lineage();
     let mut reader = DeltaReader::open(Arc::clone(&log), lineage, Position::default())
         .expect("the log can be read");
     let (mut sums, mut epochs) = (BTreeMap::new(), 0);

@@ -22,7 +22,7 @@ use eddyline_dataflows::snapshot::{LogPosition, SnapshotStore};
 use eddyline_dataflows::{Folder, StateDigest, for_each_bound};
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::binding::{BindingFold, FoldState, Term, WriterId};
-use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Digest;
 use eddyline_schemas::time::TimestampMs;
 use serde::Serialize;
@@ -196,7 +196,7 @@ fn recover(
 ) -> Outcome<Recovery> {
     eprintln!("recovering on {workers} workers");
     let started = Instant::now();
-    let newest = snapshots.newest_valid(Lineage::root(core.hash()));
+    let newest = snapshots.newest_valid(core.lineage());
     let restored = newest.or_stop(Exit::Io, || "reading the snapshot".into())?;
     let restored = restored.ok_or_else(|| Stop::new(Exit::Bug, "the snapshot is gone"))?;
     let load_seconds = started.elapsed().as_secs_f64();

@@ -67,7 +67,7 @@ impl Source {
             tracing::info!(epoch = position.epoch.0, seconds, "serves from a snapshot");
         }
         let (log, core) = (Arc::clone(log), config.core.clone());
-        let lineage = Lineage::root(core.hash());
+        let lineage = core.lineage();
         let reader = patiently(|| DeltaReader::open(Arc::clone(&log), lineage, position))
             .or_stop(Exit::Failure, || "cannot follow the deltas".into())?;
         Ok((Self { log, core, lineage, snapshots, looked: None }, reader))

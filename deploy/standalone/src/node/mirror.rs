@@ -41,7 +41,7 @@ pub(super) fn open_store(config: &Config) -> Outcome<Option<Arc<RedisFeatureStor
     let opened = open_redis(&features.url, &options);
     let exit = opened.as_ref().err().map_or(Exit::Io, exit_of_open);
     let store = opened.or_stop(exit, || "cannot use the feature store".into())?;
-    check_lineage(&watermarks(&store)?, Lineage::root(config.core.hash()))?;
+    check_lineage(&watermarks(&store)?, config.core.lineage())?;
     Ok(Some(store))
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Publishing {
 impl Publishing {
     /// Starts the engine on `log`, once the deltas that are there are known to be of its bindings.
     pub(crate) fn open(config: &Config, log: Arc<dyn EventLog>) -> Outcome<Self> {
-        let lineage = Lineage::root(config.core.hash());
+        let lineage = config.core.lineage();
         let mut publisher = open_publisher(&log, lineage)?;
         let mirroring = open_store(config)?
             .map(|store| Mirroring::start(store, lineage, &log))

@@ -9,7 +9,6 @@ use eddyline_dataflows::snapshot::{
     Restored, SnapshotError, SnapshotStore, SnapshotWriter, newest_on_log,
 };
 use eddyline_dataflows::{EngineError, NoSnapshots, Snapshots};
-use eddyline_schemas::lineage::Lineage;
 use eddyline_serving::state::ServingState;
 use eddyline_serving::state::restore::SnapshotHead;
 
@@ -48,7 +47,7 @@ pub(super) fn newest(
     store: &SnapshotStore,
     log: &Arc<dyn EventLog>,
 ) -> Outcome<Option<Restored>> {
-    let (lineage, started) = (Lineage::root(config.core.hash()), Instant::now());
+    let (lineage, started) = (config.core.lineage(), Instant::now());
     let found = loop {
         let found = newest_on_log(store, log, lineage);
         let may_pass = matches!(

@@ -7,7 +7,7 @@ use eddyline_connect::objects::Access;
 use eddyline_dataflows::last_bound_epoch;
 use eddyline_dataflows::snapshot::{Restored, SnapshotStore, newest_on_log_until};
 use eddyline_replay::ReplayError;
-use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::lineage::Epoch;
 
 use super::of_replay;
 use crate::config::Config;
@@ -59,7 +59,7 @@ fn newest(
     log: &Arc<dyn EventLog>,
     until: Epoch,
 ) -> Outcome<Option<Restored>> {
-    let lineage = Lineage::root(config.core.hash());
+    let lineage = config.core.lineage();
     let from = newest_on_log_until(store, log, lineage, Some(until)).map_err(of_engine)?;
     if let Some(from) = &from {
         tracing::info!(epoch = from.epoch().0, "begins with a snapshot");

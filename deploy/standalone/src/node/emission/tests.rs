@@ -12,7 +12,7 @@ use eddyline_connect::log::{
     Append, AppendError, AppendVersion, EventLog, ReadBatch, ReadError, ReadLimit,
 };
 use eddyline_connect::memory::MemoryLog;
-use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 use eddyline_serving::http::Operations;
@@ -129,7 +129,7 @@ fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Epochs that the topic has whole, in order.
 fn published(log: &Arc<Gate>) -> Epoch {
-    let lineage = Lineage::root(config().core.hash());
+    let lineage = config().core.lineage();
     let mut reader = DeltaReader::open(Arc::clone(log) as _, lineage, Position::default())
         .expect("the topic can be read");
     while reader.poll().expect("no gap").is_some() {}
