@@ -7,7 +7,11 @@
 //! instruction instead of four are twice as fast, and the bits are those of the same lanes.
 //! Lengths are multiples of [`LANES`]; a shorter tail would be ignored, hence the asserts.
 
+mod ahead;
+
 use multiversion::multiversion;
+
+pub use ahead::read_soon;
 
 /// Lanes of every sum; vector dimensions are multiples of it.
 pub const LANES: usize = 16;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use eddyline_model::factors::Row;
 use eddyline_model::factors::apply::{CONTEXT_CONTRIBUTIONS, apply_context, apply_item};
+use eddyline_model::kernel::read_soon;
 use eddyline_model::popularity::Popularity;
 use eddyline_schemas::id::{ItemRef, SHARDS};
 use eddyline_schemas::item::ItemDocument;
@@ -35,6 +36,9 @@ pub(super) enum Applied {
 }
 
 type Output = CapacityContainerBuilder<Parcel<Applied>>;
+
+/// Updates between the hint that a row will be read and its reading.
+const AHEAD: usize = 6;
 
 /// A batch addressed to a worker.
 pub(super) type Addressed = (usize, Arc<LearnBatch>);
@@ -179,7 +183,11 @@ impl ApplyPhase {
                 self.set_document(shard, change.item, change.document.clone());
             }
         }
-        for update in &batch.outbox.items[range(batch, at, |mark| mark.items_end)] {
+        for at in range(batch, at, |mark| mark.items_end) {
+            let update = &batch.outbox.items[at];
+            if let Some(soon) = batch.outbox.items.get(at + AHEAD) {
+                row_soon(owned, soon.item, dim, |shard| &shard.vectors);
+            }
             let Some(shard) = &mut owned[usize::from(update.item.shard())] else { continue };
             let shard = &mut **shard;
             let Some(row) =
@@ -190,7 +198,11 @@ impl ApplyPhase {
             apply_item(&config.factors, row, batch.outbox.vector(update.x), &update.target);
             self.touched.vectors.push(update.item);
         }
-        for update in &batch.outbox.contexts[range(batch, at, |mark| mark.contexts_end)] {
+        for at in range(batch, at, |mark| mark.contexts_end) {
+            let update = &batch.outbox.contexts[at];
+            if let Some(soon) = batch.outbox.contexts.get(at + AHEAD) {
+                row_soon(owned, soon.item, dim, |shard| &shard.contexts);
+            }
             let Some(shard) = &mut owned[usize::from(update.item.shard())] else { continue };
             let shard = &mut **shard;
             if !shard.admit_context(update.item.rank(), CONTEXT_CONTRIBUTIONS as u8) {
@@ -254,6 +266,13 @@ fn row<'a>(
     let at = item.rank() as usize;
     let vector = vectors.get_mut(at * dim..(at + 1) * dim)?;
     Some(Row { vector, accumulator: accumulators.get_mut(at)? })
+}
+
+/// Has the item's row loaded, if its shard is among those that are owned.
+fn row_soon(owned: &Owned<'_>, item: ItemRef, dim: usize, of: impl Fn(&ItemShard) -> &[f32]) {
+    let at = item.rank() as usize * dim;
+    let shard = owned[usize::from(item.shard())].as_deref();
+    shard.and_then(|shard| of(shard).get(at..at + dim)).into_iter().for_each(read_soon);
 }
 
 pub(super) fn interned(names: &mut BTreeSet<Arc<str>>, name: &str) -> Arc<str> {

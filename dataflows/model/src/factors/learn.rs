@@ -6,7 +6,7 @@ use super::config::FactorsConfig;
 use super::outbox::{ContextUpdate, ItemUpdate, Outbox, Target};
 use super::represent::represent;
 use crate::item::{ItemRef, ItemRows};
-use crate::kernel::{add_scaled, dot};
+use crate::kernel::{add_scaled, dot, read_soon};
 use crate::math::{exp_f32, ln_f32};
 use crate::philox::Draws;
 
@@ -48,10 +48,11 @@ pub fn learn<R: ItemRows + ?Sized>(
     outbox: &mut Outbox,
 ) {
     let config = learner.config;
+    draw(learner, example, draws, &mut outbox.drawn);
     let x = outbox.push_zero();
     represent(config, Some(user.vector), example.recent, learner.rows, outbox.vector_mut(x));
     let first = outbox.items.len();
-    score_items(learner, example, draws, (outbox, x));
+    score_items(learner, example, (outbox, x));
     let drawn = (outbox.scores.len() - 1).max(1);
     let stands = config.correction * ln_f32(learner.rows.count().max(1) as f32 / drawn as f32);
     set_rests(&mut outbox.items[first..], &outbox.scores, stands);
@@ -69,11 +70,33 @@ pub fn learn<R: ItemRows + ?Sized>(
     apply_user(config, user, outbox.vector(gradient));
 }
 
+/// Draws the items that stand for all others, and has their rows and the event's item's loaded
+/// while the representation is made.
+fn draw<R: ItemRows + ?Sized>(
+    learner: &Learner<'_, R>,
+    example: &Example<'_>,
+    draws: &mut Draws,
+    drawn: &mut Vec<ItemRef>,
+) {
+    let rows = learner.rows;
+    rows.vector(example.item).into_iter().for_each(read_soon);
+    let count = rows.count();
+    drawn.clear();
+    for _ in 0..u64::try_from(learner.config.negatives).unwrap_or(u64::MAX).min(count) {
+        let item = rows.nth(draws.below(count));
+        if item == example.item || example.seen.binary_search(&item).is_ok() {
+            continue;
+        }
+        let Some(vector) = rows.vector(item) else { continue };
+        read_soon(vector);
+        drawn.push(item);
+    }
+}
+
 /// Pushes an update and its score for the event's item, then for the drawn ones.
 fn score_items<R: ItemRows + ?Sized>(
     learner: &Learner<'_, R>,
     example: &Example<'_>,
-    draws: &mut Draws,
     (outbox, x): (&mut Outbox, u32),
 ) {
     outbox.scores.clear();
@@ -81,12 +104,8 @@ fn score_items<R: ItemRows + ?Sized>(
     let own = learner.rows.vector(example.item).map_or(0.0, |vector| dot(vector, outbox.vector(x)));
     outbox.scores.push(own);
     outbox.items.push(ItemUpdate { item: example.item, x, target });
-    let count = learner.rows.count();
-    for _ in 0..u64::try_from(learner.config.negatives).unwrap_or(u64::MAX).min(count) {
-        let item = learner.rows.nth(draws.below(count));
-        if item == example.item || example.seen.binary_search(&item).is_ok() {
-            continue;
-        }
+    for at in 0..outbox.drawn.len() {
+        let item = outbox.drawn[at];
         let Some(vector) = learner.rows.vector(item) else { continue };
         let score = dot(vector, outbox.vector(x));
         outbox.scores.push(score);

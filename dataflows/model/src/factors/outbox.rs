@@ -57,12 +57,16 @@ pub struct Outbox {
     pub contexts: Vec<ContextUpdate>,
     /// x·v of the event's items, in the order of their updates: scratch of one event.
     pub(super) scores: Vec<f32>,
+    /// Items drawn against that of the event: scratch of one event.
+    pub(super) drawn: Vec<ItemRef>,
 }
 
 impl Outbox {
     /// An empty outbox for vectors of `dim` numbers.
     pub fn new(dim: usize) -> Self {
-        Self { dim, arena: Vec::new(), items: Vec::new(), contexts: Vec::new(), scores: Vec::new() }
+        let (items, contexts) = (Vec::new(), Vec::new());
+        let (arena, scores, drawn) = (Vec::new(), Vec::new(), Vec::new());
+        Self { dim, arena, items, contexts, scores, drawn }
     }
 
     /// Empties it and keeps its memory.
@@ -103,7 +107,7 @@ impl Outbox {
         let named = items.iter().map(|update| update.x);
         let mut named = named.chain(contexts.iter().map(|update| update.gradient));
         let is_whole = vectors * dim == arena.len() && named.all(|x| (x as usize) < vectors);
-        is_whole.then_some(Self { dim, arena, items, contexts, scores: Vec::new() })
+        is_whole.then(|| Self { arena, items, contexts, ..Self::new(dim) })
     }
 
     /// Adds a zero vector and gives its number.

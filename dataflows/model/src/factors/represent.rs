@@ -2,7 +2,7 @@
 
 use super::config::FactorsConfig;
 use crate::item::{ItemRef, ItemRows};
-use crate::kernel::add_scaled;
+use crate::kernel::{add_scaled, read_soon};
 
 /// Writes x = p_u + Σ_k w_k·c_{i_k} into `out` (`dim` long). `user` is `None` for a user without a
 /// vector; `recent` is newest first; items without a context row count as zero but keep their place.
@@ -13,6 +13,8 @@ pub fn represent<R: ItemRows + ?Sized>(
     rows: &R,
     out: &mut [f32],
 ) {
+    let horizon = recent.iter().take(config.horizon);
+    horizon.filter_map(|&item| rows.context(item)).for_each(read_soon);
     match user {
         Some(vector) => out.copy_from_slice(vector),
         None => out.fill(0.0),
