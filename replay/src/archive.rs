@@ -26,6 +26,7 @@ mod manifest;
 mod read;
 mod row;
 mod schema;
+mod splice;
 mod verify;
 
 pub use build::{Built, FileBuilder, LEVEL, LEVEL_COMPACTED};
@@ -37,7 +38,8 @@ pub use log::ArchiveLog;
 pub use manifest::{Nonce, PartitionState, TopicState};
 pub use read::{HashCheck, read_rows, read_rows_in};
 pub use row::{ArchivedRow, Content};
-pub use verify::{Finding, Progress, VerifyReport, verify};
+pub use splice::{OpenArchive, SplicedLog};
+pub use verify::{Finding, Progress, VerifyReport, verify, verify_file};
 
 /// Version of files and manifests.
 pub const VERSION: u64 = 1;

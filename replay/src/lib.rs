@@ -10,6 +10,7 @@ pub mod quality;
 mod recompute;
 pub mod recorded;
 mod report;
+pub mod trim;
 pub mod verify;
 
 pub use evaluate::{Evaluation, evaluate};

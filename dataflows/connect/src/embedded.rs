@@ -29,6 +29,11 @@
 //! that cuts acknowledged records off is noticed by their number, kept beside the database without
 //! a sync of its own, and refused by name. Damage within tables is noticed by checksums on read.
 //! A log never returns a record that was not appended.
+//!
+//! # Forgetting
+//! `meta` says where a trimmed partition starts, durably before the first chunk goes, so that what is
+//! missing behind the start is damage and nothing else. Whole chunks go, never the last one of a
+//! partition: the end is read from it.
 
 mod acknowledged;
 mod chunk;
@@ -48,8 +53,8 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 use crate::clock::Clock;
 use crate::layout::LogLayout;
 use crate::log::{
-    Append, AppendError, AppendVersion, EventLog, OpenError, ReadBatch, ReadError, ReadLimit,
-    Signal, check_batch, check_offset, payload_bytes, with_sources,
+    Append, AppendError, AppendVersion, BoxError, EventLog, OpenError, ReadBatch, ReadError,
+    ReadLimit, Signal, check_batch, check_offset, payload_bytes, with_sources,
 };
 
 use acknowledged::Acknowledged;
@@ -175,7 +180,7 @@ impl EventLog for EmbeddedLog {
     ) -> Result<ReadBatch, ReadError> {
         let index = self.index(partition)?;
         let end = self.tail.end(index);
-        check_offset(partition, from, 0, end)?;
+        check_offset(partition, from, self.store.start(index), end)?;
         let mut filler = Filler::new(from, limit);
         while filler.batch.next < end {
             match self.chunk_at(index, filler.batch.next, end) {
@@ -190,11 +195,16 @@ impl EventLog for EmbeddedLog {
     }
 
     fn start_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
-        self.index(partition).map(|_| 0)
+        self.index(partition).map(|index| self.store.start(index))
     }
 
     fn end_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
         self.index(partition).map(|index| self.tail.end(index))
+    }
+
+    fn trim(&self, partition: TopicPartition, before: Offset) -> Result<(), BoxError> {
+        let index = self.index(partition)?;
+        self.store.trim(index, before.min(self.tail.end(index)))
     }
 
     fn partitions(&self, topic: Topic) -> u32 {

@@ -29,6 +29,7 @@ mod native;
 mod reader;
 mod state;
 mod topics;
+mod trim;
 mod watch;
 
 use std::sync::Arc;
@@ -145,6 +146,14 @@ impl EventLog for KafkaLog {
 
     fn wait(&self, seen: AppendVersion, timeout: Duration) -> AppendVersion {
         self.state.signal.wait(seen, timeout)
+    }
+
+    fn trim(&self, partition: TopicPartition, before: Offset) -> Result<(), BoxError> {
+        let connection = &self.readers.connection;
+        trim::delete_records(connection, partition, before)
+            .map_err(|error| connection.explain(&error))?;
+        self.state.trim(partition, before);
+        Ok(())
     }
 
     fn guarantees(&self) -> Guarantees {

@@ -118,6 +118,13 @@ pub trait EventLog: Send + Sync {
     /// partitions that were read before. It may wake without news.
     fn wait(&self, seen: AppendVersion, timeout: Duration) -> AppendVersion;
 
+    /// Forgets the records of a partition below `before`, which does not lie behind its end. It may
+    /// keep some of them; [`Self::start_offset`] says from where on records can be read. Only what
+    /// has another copy may be forgotten: that is the caller's to know.
+    fn trim(&self, _partition: TopicPartition, _before: Offset) -> Result<(), BoxError> {
+        Err("this log forgets nothing when asked: set the retention of its topics".into())
+    }
+
     /// What the log promises beyond the module doc.
     fn guarantees(&self) -> Guarantees {
         Guarantees::ALL

@@ -2,6 +2,7 @@
 //!
 //! "Durable" means until the process ends. All records stay in memory.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use parking_lot::RwLock;
 use crate::clock::Clock;
 use crate::layout::{LogLayout, TOPICS};
 use crate::log::{
-    Append, AppendError, AppendVersion, EventLog, ReadBatch, ReadError, ReadLimit, Signal,
-    check_batch, check_offset, payload_bytes,
+    Append, AppendError, AppendVersion, BoxError, EventLog, ReadBatch, ReadError, ReadLimit,
+    Signal, check_batch, check_offset, payload_bytes,
 };
 
 /// See the module doc.
@@ -22,9 +23,22 @@ pub struct MemoryLog {
     layout: LogLayout,
     clock: Arc<dyn Clock>,
     /// One per partition, in the order of [`LogLayout::all`].
-    partitions: RwLock<Vec<Vec<Record>>>,
+    partitions: RwLock<Vec<Partition>>,
     topic_ids: [[u8; 16]; TOPICS.len()],
     signal: Signal,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Partition {
+    /// Offset of the first record that is kept.
+    start: Offset,
+    records: VecDeque<Record>,
+}
+
+impl Partition {
+    fn end(&self) -> Offset {
+        self.start + self.records.len() as Offset
+    }
 }
 
 impl MemoryLog {
@@ -34,7 +48,7 @@ impl MemoryLog {
         Self {
             layout,
             clock,
-            partitions: RwLock::new(vec![Vec::new(); layout.all().count()]),
+            partitions: RwLock::new(vec![Partition::default(); layout.all().count()]),
             topic_ids: TOPICS.map(|_| crate::random::bytes()),
             signal: Signal::default(),
         }
@@ -76,11 +90,11 @@ impl EventLog for MemoryLog {
     ) -> Result<ReadBatch, ReadError> {
         let index = self.index(partition)?;
         let partitions = self.partitions.read();
-        let records = &partitions[index];
-        check_offset(partition, from, 0, records.len() as Offset)?;
+        let Partition { start, records } = &partitions[index];
+        check_offset(partition, from, *start, partitions[index].end())?;
         let mut batch = ReadBatch { records: Vec::new(), next: from };
         let mut bytes = 0;
-        for record in &records[from as usize..] {
+        for record in records.range((from - start) as usize..) {
             bytes += payload_bytes(&record.key, &record.value, &record.headers);
             let full = bytes > limit.bytes && !batch.records.is_empty();
             if full || batch.records.len() == limit.records {
@@ -93,12 +107,23 @@ impl EventLog for MemoryLog {
     }
 
     fn start_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
-        self.index(partition).map(|_| 0)
+        let index = self.index(partition)?;
+        Ok(self.partitions.read()[index].start)
     }
 
     fn end_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
         let index = self.index(partition)?;
-        Ok(self.partitions.read()[index].len() as Offset)
+        Ok(self.partitions.read()[index].end())
+    }
+
+    fn trim(&self, partition: TopicPartition, before: Offset) -> Result<(), BoxError> {
+        let index = self.index(partition)?;
+        let mut partitions = self.partitions.write();
+        let Partition { start, records } = &mut partitions[index];
+        let forgotten = before.saturating_sub(*start).min(records.len() as Offset);
+        drop(records.drain(..forgotten as usize));
+        *start += forgotten;
+        Ok(())
     }
 
     fn partitions(&self, topic: Topic) -> u32 {
@@ -115,10 +140,10 @@ impl EventLog for MemoryLog {
     }
 }
 
-fn push(records: &mut Vec<Record>, append: Append, now: TimestampMs) -> Offset {
-    let offset = records.len() as Offset;
-    let append_time = records.last().map_or(now, |last| last.append_time.max(now));
+fn push(partition: &mut Partition, append: Append, now: TimestampMs) -> Offset {
+    let (offset, records) = (partition.end(), &mut partition.records);
+    let append_time = records.back().map_or(now, |last| last.append_time.max(now));
     let Append { key, value, headers, .. } = append;
-    records.push(Record { append_time, key, value, headers });
+    records.push_back(Record { append_time, key, value, headers });
     offset
 }

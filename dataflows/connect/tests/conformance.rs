@@ -36,6 +36,7 @@ fn memory_log_conforms() {
         |clock| -> Box<dyn EventLog> { Box::new(MemoryLog::new(LogLayout::default(), clock)) };
     conformance::event_log::run(&|| make(Arc::new(SystemClock)));
     conformance::event_log::stamps::run(&make);
+    conformance::event_log::trimming::run(&|| make(Arc::new(SystemClock)));
 }
 
 #[test]
@@ -43,6 +44,7 @@ fn embedded_log_conforms() {
     let folders = Folders::new();
     conformance::event_log::run(&|| folders.log(Arc::new(SystemClock)));
     conformance::event_log::stamps::run(&|clock| folders.log(clock));
+    conformance::event_log::trimming::run(&|| folders.log(Arc::new(SystemClock)));
 }
 
 #[test]

@@ -20,4 +20,5 @@ use support::Namespace;
 #[ignore = "needs a broker: EDDYLINE_TEST_KAFKA"]
 fn kafka_log_conforms() {
     conformance::event_log::run(&|| Box::new(Namespace::new("conforms").open()));
+    conformance::event_log::trimming::run(&|| Box::new(Namespace::new("trimmed").open()));
 }

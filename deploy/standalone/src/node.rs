@@ -22,6 +22,7 @@ mod running;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod trimming;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -30,8 +31,10 @@ use std::time::{Duration, Instant};
 
 use eddyline_connect::clock::SystemClock;
 use eddyline_connect::log::{EventLog, OpenError};
+use eddyline_connect::objects::open_objects;
 use eddyline_connect::url::open_log;
 use eddyline_dataflows::{EngineConfig, StateDigest, Workers};
+use eddyline_replay::archive::{ArchiveLog, SplicedLog};
 use eddyline_serving::door::{Door, DoorLimits};
 use eddyline_serving::http::{
     Access, AppState, DemoInfo, HashedKey, HttpConfig, Operations, serve,
@@ -79,7 +82,19 @@ pub(crate) fn open_event_log(config: &Config) -> Outcome<Arc<dyn EventLog>> {
     let opened = open_log(&config.log.url, config.log.layout);
     let (exit, remedy) = opened.as_ref().err().map_or((Exit::Io, None), reaction);
     let stopped = opened.or_stop(exit, || format!("cannot open the log {}", config.log.url));
-    stopped.map_err(|stop| remedy.into_iter().fold(stop, |stop, remedy| stop.remedy(remedy)))
+    let log = stopped
+        .map_err(|stop| remedy.into_iter().fold(stop, |stop, remedy| stop.remedy(remedy)))?;
+    Ok(in_front_of(log, config))
+}
+
+/// The log with its archive, where it has one, in front of what was trimmed.
+fn in_front_of(log: Arc<dyn EventLog>, config: &Config) -> Arc<dyn EventLog> {
+    let Some(url) = config.archive.url.clone() else { return log };
+    let open = move || {
+        let objects = open_objects(&url, eddyline_connect::objects::Access::Read)?;
+        Ok(ArchiveLog::open(objects)?)
+    };
+    Arc::new(SplicedLog::new(log, Box::new(open)))
 }
 
 /// How the process ends when the log does not open, and what to try where the error does not say.

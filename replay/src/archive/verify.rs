@@ -23,6 +23,8 @@ use super::catalogue::Catalogue;
 use super::error::ArchiveError;
 use ranges::{BindingCheck, RangeCheck};
 
+pub use rows::verify_file;
+
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {

@@ -5,6 +5,7 @@
 mod concurrent;
 mod reading;
 pub mod stamps;
+pub mod trimming;
 mod writing;
 
 use bytes::Bytes;

@@ -1,10 +1,12 @@
 //! The database under the embedded log: opening it, writing chunks, finding chunks.
 
 mod create;
+mod trim;
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::time::TimestampMs;
@@ -22,6 +24,7 @@ const READ_AHEAD_BYTES: usize = 512 << 10;
 /// See the module doc. Partitions are named by their place in the layout.
 pub(super) struct Store {
     database: Database,
+    meta: Keyspace,
     partitions: Vec<Partition>,
     topic_ids: [[u8; 16]; TOPICS.len()],
 }
@@ -29,6 +32,8 @@ pub(super) struct Store {
 struct Partition {
     name: TopicPartition,
     chunks: Keyspace,
+    /// The first offset that is kept.
+    start: AtomicU64,
     /// What the last cold read loaded, contiguous.
     ahead: Mutex<Vec<Arc<Chunk>>>,
 }
@@ -44,14 +49,16 @@ impl Store {
     /// Opens the database in `folder`, or makes it, with at least the partitions of `layout`.
     pub(super) fn open(folder: &Path, layout: LogLayout) -> Result<Self, OpenError> {
         let (database, topic_ids) = create::open_or_create(folder, layout)?;
+        let meta = create::meta(&database).map_err(|error| create::open_error(folder, error))?;
         let partition = |name: TopicPartition| {
-            let chunks = create::keyspace(&database, name)?;
-            Ok(Partition { name, chunks, ahead: Mutex::default() })
+            let chunks = create::keyspace(&database, name);
+            let chunks = chunks.map_err(|error| create::open_error(folder, error))?;
+            let start = AtomicU64::new(trim::start(&meta, name, folder)?);
+            Ok(Partition { name, chunks, start, ahead: Mutex::default() })
         };
-        let partitions: Result<Vec<Partition>, fjall::Error> =
-            layout.all().map(partition).collect();
-        let partitions = partitions.map_err(|error| create::open_error(folder, error))?;
-        Ok(Self { database, partitions, topic_ids })
+        let partitions: Result<Vec<Partition>, OpenError> = layout.all().map(partition).collect();
+        let partitions = partitions?;
+        Ok(Self { database, meta, partitions, topic_ids })
     }
 
     /// Where each partition ends: behind its last chunk.

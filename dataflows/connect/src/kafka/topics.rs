@@ -367,7 +367,7 @@ impl<'a> Admin<'a> {
 }
 
 /// Runs `future` to its end on this thread; the admin client's own thread wakes it.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -108,6 +108,8 @@ pub(crate) struct ArchiveConfig {
     pub file_events: u64,
     /// … or seconds, whichever comes first.
     pub file_seconds: u32,
+    /// Whether the log forgets what is archived and behind two snapshots.
+    pub trim_log: bool,
 }
 
 /// The HTTP server.
@@ -321,11 +323,15 @@ impl Checker<'_> {
     }
 
     fn archive(&mut self, raw: &RawConfig) -> ArchiveConfig {
-        let RawArchive { url, file_events, file_seconds } = &raw.archive;
-        self.within("archive.file_events", *file_events, 1, MAX_FILE_EVENTS);
-        self.within("archive.file_seconds", u64::from(*file_seconds), 1, 86_400);
+        let &RawArchive { ref url, file_events, file_seconds, trim_log } = &raw.archive;
+        self.within("archive.file_events", file_events, 1, MAX_FILE_EVENTS);
+        self.within("archive.file_seconds", u64::from(file_seconds), 1, 86_400);
         let url = (!url.is_empty()).then(|| self.objects("archive.url", url, &raw.data.dir));
-        ArchiveConfig { url, file_events: *file_events, file_seconds: *file_seconds }
+        if trim_log && (url.is_none() || raw.snapshots.url.is_empty()) {
+            let why = "nothing is forgotten without an archive and snapshots".to_owned();
+            self.refuse("archive.trim_log", why, "set archive.url and snapshots.url, or unset it");
+        }
+        ArchiveConfig { url, file_events, file_seconds, trim_log }
     }
 
     /// A place for objects, with a path under the data folder.

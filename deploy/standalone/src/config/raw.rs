@@ -101,11 +101,12 @@ pub(crate) struct RawArchive {
     pub url: String,
     pub file_events: u64,
     pub file_seconds: u32,
+    pub trim_log: bool,
 }
 
 impl Default for RawArchive {
     fn default() -> Self {
-        Self { url: String::new(), file_events: 250_000, file_seconds: 60 }
+        Self { url: String::new(), file_events: 250_000, file_seconds: 60, trim_log: false }
     }
 }
 

@@ -15,6 +15,7 @@ use eddyline_replay::archiver::{Archiver, ArchiverError, ArchiverLimits};
 use eddyline_schemas::lineage::Epoch;
 use parking_lot::Mutex;
 
+use super::trimming::Trimming;
 use crate::archive::{of_archiver, open_archive};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
@@ -65,6 +66,7 @@ struct Worker {
     file_time: Duration,
     /// When the oldest record that waits was read.
     waits_since: Option<Instant>,
+    trimming: Option<Trimming>,
     shared: Arc<Shared>,
 }
 
@@ -85,13 +87,20 @@ impl Archiving {
     ) -> Outcome<Self> {
         let limits =
             ArchiverLimits { rows: config.archive.file_events, ..ArchiverLimits::default() };
+        let trimming = Trimming::open(config, &log, &objects)?;
         let archiver = Archiver::open(Arc::clone(&log), objects, limits)
             .map_err(|error| of_archiver(error, config))?;
         let shared = Arc::new(Shared::default());
         shared.archived.store(archiver.archived().0, Ordering::Release);
         let file_time = Duration::from_secs(u64::from(config.archive.file_seconds));
-        let worker =
-            Worker { log, archiver, file_time, waits_since: None, shared: Arc::clone(&shared) };
+        let worker = Worker {
+            log,
+            archiver,
+            file_time,
+            waits_since: None,
+            trimming,
+            shared: Arc::clone(&shared),
+        };
         let thread = std::thread::Builder::new()
             .name("eddyline-archive".into())
             .spawn(move || worker.run())
@@ -185,6 +194,7 @@ impl Worker {
         self.waits_since = None;
         self.shared.archived.store(self.archiver.archived().0, Ordering::Release);
         tracing::debug!(epoch = self.archiver.archived().0, "archived");
+        self.trimming.iter_mut().for_each(Trimming::run);
         Ok(())
     }
 }

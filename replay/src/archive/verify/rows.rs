@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use eddyline_connect::objects::ObjectStore;
 use eddyline_schemas::record::{Digest, Offset};
 use eddyline_schemas::topic::TopicPartition;
 
@@ -58,6 +59,20 @@ impl Check<'_> {
         seen.check_end(bytes.len() as u64)
             .map_err(|reason| ArchiveError::damaged(&file.name, reason))
     }
+}
+
+/// Reads a file whole and holds every row, record hash and link of its chain against its entry.
+pub fn verify_file(store: &dyn ObjectStore, file: &FileEntry) -> Result<(), ArchiveError> {
+    let bytes = fetch(store, file)?;
+    let open = OpenFile::open(file, &bytes)?;
+    let damaged = |reason| ArchiveError::damaged(&file.name, reason);
+    let mut seen = Seen::new(file);
+    for group in 0..open.groups().len() {
+        for row in open.rows(group, HashCheck::Recompute)? {
+            seen.take(&row).map_err(damaged)?;
+        }
+    }
+    seen.check_end(bytes.len() as u64).map_err(damaged)
 }
 
 /// The rows of a file so far.

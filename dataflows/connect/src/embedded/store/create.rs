@@ -180,7 +180,8 @@ fn check_format(meta: &Keyspace, folder: &Path) -> Result<(), OpenError> {
     Err(OpenError::Damaged { folder: folder.to_path_buf(), what, source: None })
 }
 
-fn meta(database: &Database) -> Result<Keyspace, fjall::Error> {
+/// What is kept beside the records.
+pub(super) fn meta(database: &Database) -> Result<Keyspace, fjall::Error> {
     database.keyspace("meta", KeyspaceCreateOptions::default)
 }
 
