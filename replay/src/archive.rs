@@ -30,7 +30,7 @@ mod splice;
 mod verify;
 
 pub use build::{Built, FileBuilder, LEVEL, LEVEL_COMPACTED};
-pub use catalogue::{Catalogue, Change, TopicAdvance};
+pub use catalogue::{Catalogue, Change, Since, TopicAdvance};
 pub use compact::{Compacted, compact};
 pub use entry::{FileEntry, topic_folder};
 pub use error::ArchiveError;

@@ -6,7 +6,8 @@
 //! * files are written first, the manifest that names them last, created if absent under the next
 //!   number; what a crash leaves between the two is removed at the next start;
 //! * a start writes a manifest before it removes anything, so that an archiver that is still at
-//!   work elsewhere loses the race for the next number, and leaves;
+//!   work elsewhere loses the race for the next number, and leaves; whoever only rewrites files
+//!   (compaction, erasure) makes nobody leave;
 //! * a range is archived only if it has the count and the digest that were bound, so the archive
 //!   never holds what live did not fold; a manifest holds whole epochs;
 //! * what waits is bounded: nothing more is read while files cannot be written.
@@ -27,7 +28,9 @@ use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::{Offset, RangeDigest, Record};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
-use crate::archive::{ArchiveError, ArchivedRow, Catalogue, Change, HashCheck, Nonce, read_rows};
+use crate::archive::{
+    ArchiveError, ArchivedRow, Catalogue, Change, HashCheck, Nonce, Since, read_rows,
+};
 use files::{Files, Pending};
 
 pub use error::ArchiverError;
@@ -35,6 +38,9 @@ pub use error::ArchiverError;
 const BINDINGS: TopicPartition = TopicPartition { topic: Topic::Bindings, partition: 0 };
 const DIGESTS: TopicPartition = TopicPartition { topic: Topic::Digests, partition: 0 };
 const READ: ReadLimit = ReadLimit { records: 4_096, bytes: 8 << 20 };
+
+/// How often a write that loses the race against somebody who rewrites files tries again.
+const TRIES: usize = 8;
 
 /// How often a start that loses the race for its first manifest tries again.
 const CLAIMS: usize = 8;
@@ -158,9 +164,26 @@ impl Archiver {
                 .put_if_absent(&file.name, file.bytes.clone())
                 .map_err(ArchiveError::from)?;
         }
-        self.catalogue.commit(&*self.objects, pending.change.clone(), pending.nonce)?;
-        self.pending = None;
-        Ok(())
+        for _ in 0..TRIES {
+            let change = pending.change.clone();
+            match self.catalogue.commit(&*self.objects, change, pending.nonce) {
+                Ok(()) => {
+                    self.pending = None;
+                    return Ok(());
+                }
+                Err(superseded @ ArchiveError::Superseded { .. }) => {
+                    let Since { newest, is_claimed, is_advanced } =
+                        self.catalogue.since(&*self.objects)?;
+                    if is_claimed || is_advanced {
+                        return Err(superseded.into());
+                    }
+                    tracing::info!(manifest = newest.number(), "files were rewritten: goes on");
+                    self.catalogue = newest;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ArchiveError::Superseded { number: self.catalogue.number() + 1 }.into())
     }
 
     fn next_record(&mut self) -> Result<Option<(Offset, Record)>, ArchiverError> {

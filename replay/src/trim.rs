@@ -4,6 +4,7 @@
 //! Bindings and digests are never forgotten: they are small, and every fold begins with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use eddyline_connect::log::{BoxError, EventLog, ReadError};
@@ -12,7 +13,7 @@ use eddyline_schemas::record::{Digest, Offset};
 use eddyline_schemas::snapshot::SnapshotManifest;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
-use crate::archive::{ArchiveError, Catalogue, verify_file};
+use crate::archive::{ArchiveError, Catalogue, FileEntry, verify_file};
 
 /// Why nothing more is forgotten. The log keeps what it has.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ impl Trimmer {
                 continue;
             }
             let start = self.log.start_offset(partition)?;
-            let before = behind.min(self.sound_until(&catalogue, partition, start)?);
+            let before = behind.min(self.sound_until(&catalogue, partition, start..behind)?);
             if before <= start {
                 continue;
             }
@@ -100,15 +101,16 @@ impl Trimmer {
         Ok(trimmed)
     }
 
-    /// Up to where the files of a partition from `start` on were read and are sound.
+    /// Up to where the files that hold these offsets were read and are sound.
     fn sound_until(
         &mut self,
         catalogue: &Catalogue,
         partition: TopicPartition,
-        start: Offset,
+        offsets: Range<Offset>,
     ) -> Result<Offset, TrimError> {
-        let mut until = start;
-        for file in catalogue.files(partition).filter(|file| file.last >= start) {
+        let mut until = offsets.start;
+        let holds = |file: &&FileEntry| file.first < offsets.end && file.last >= offsets.start;
+        for file in catalogue.files(partition).filter(holds) {
             if !self.verified.contains(&file.blake3) {
                 verify_file(&*self.archive, file)?;
                 self.verified.insert(file.blake3);

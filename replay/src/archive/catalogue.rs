@@ -6,6 +6,7 @@
 
 mod commit;
 mod open;
+mod since;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use eddyline_schemas::record::{Digest, Offset};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
 pub use commit::{Change, TopicAdvance};
+pub use since::Since;
 
 use super::entry::{FileEntry, topic_folder};
 use super::error::ArchiveError;

@@ -2,7 +2,7 @@
 //!
 //! New files first, then one manifest that adds them and removes the old ones, then the old
 //! objects are deleted: wherever this dies, what the newest manifest names is whole, and what else
-//! lies there is an orphan.
+//! lies there is an orphan. An archiver may add files meanwhile.
 
 use bytes::Bytes;
 use eddyline_connect::objects::{ObjectName, ObjectStore};
@@ -13,6 +13,9 @@ use super::entry::FileEntry;
 use super::error::ArchiveError;
 use super::manifest::Nonce;
 use super::read::{HashCheck, OpenFile};
+
+/// How often a commit that loses the race against an archiver is tried again.
+const TRIES: usize = 8;
 
 /// What a compaction did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,17 +46,45 @@ pub fn compact(
     if done.added.is_empty() {
         return Ok(done);
     }
-    let change = Change {
-        epoch: catalogue.epoch(),
-        added: done.added.clone(),
-        removed: done.removed.clone(),
-        ..Change::default()
-    };
-    catalogue.commit(store, change, nonce)?;
+    if let Err(error) = replace(store, catalogue, &done, nonce) {
+        if matches!(error, ArchiveError::Superseded { .. }) {
+            // Whoever came before may have claimed them already.
+            done.added.iter().try_for_each(|file| store.delete(&file.name))?;
+        }
+        return Err(error);
+    }
     for name in &done.removed {
         store.delete(name)?;
     }
     Ok(done)
+}
+
+/// Commits files in the place of others, on top of what an archiver has added meanwhile.
+fn replace(
+    store: &dyn ObjectStore,
+    catalogue: &mut Catalogue,
+    done: &Compacted,
+    nonce: Nonce,
+) -> Result<(), ArchiveError> {
+    for _ in 0..TRIES {
+        let change = Change {
+            epoch: catalogue.epoch(),
+            added: done.added.clone(),
+            removed: done.removed.clone(),
+            ..Change::default()
+        };
+        let superseded = match catalogue.commit(store, change, nonce) {
+            Err(superseded @ ArchiveError::Superseded { .. }) => superseded,
+            done => return done,
+        };
+        let since = catalogue.since(store)?;
+        let still = |name: &ObjectName| since.newest.all_files().any(|file| file.name == *name);
+        if since.is_claimed || !done.removed.iter().all(still) {
+            return Err(superseded);
+        }
+        *catalogue = since.newest;
+    }
+    Err(ArchiveError::Superseded { number: catalogue.number() + 1 })
 }
 
 /// Which neighbours to merge. A group must fit the target, and no member may be most of it: else a

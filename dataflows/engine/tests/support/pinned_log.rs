@@ -7,7 +7,7 @@ use std::time::Duration;
 use eddyline_connect::clock::ManualClock;
 use eddyline_connect::layout::LogLayout;
 use eddyline_connect::log::{
-    Append, AppendError, AppendVersion, EventLog, ReadBatch, ReadError, ReadLimit,
+    Append, AppendError, AppendVersion, BoxError, EventLog, ReadBatch, ReadError, ReadLimit,
 };
 use eddyline_connect::memory::MemoryLog;
 use eddyline_schemas::record::{Offset, Record};
@@ -66,6 +66,10 @@ impl EventLog for PinnedLog {
 
     fn end_offset(&self, partition: TopicPartition) -> Result<Offset, ReadError> {
         self.inner.end_offset(partition)
+    }
+
+    fn trim(&self, partition: TopicPartition, before: Offset) -> Result<(), BoxError> {
+        self.inner.trim(partition, before)
     }
 
     fn partitions(&self, topic: Topic) -> u32 {
