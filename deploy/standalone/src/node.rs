@@ -9,6 +9,7 @@
 //! absent; a clean close leaves it with the digest of the last epoch.
 
 mod archiving;
+mod beside;
 mod bootstrap;
 mod bound;
 pub(crate) mod crashes;
@@ -29,17 +30,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eddyline_connect::clock::SystemClock;
+use eddyline_connect::features::FeatureStore;
 use eddyline_connect::log::{EventLog, OpenError};
 use eddyline_connect::url::open_log;
 use eddyline_dataflows::{EngineConfig, StateDigest, Workers};
 use eddyline_serving::door::{Door, DoorLimits};
+use eddyline_serving::http::lineages::OneLineage;
 use eddyline_serving::http::{
-    Access, AppState, DemoInfo, HashedKey, HttpConfig, Operations, serve,
+    Access, AppState, DemoInfo, HashedKey, HttpConfig, Lineages, Operations, serve,
 };
 use eddyline_serving::metrics::Metrics;
-use eddyline_serving::recommend::Recommender;
 use eddyline_serving::state::reindex::Reindexer;
 use eddyline_serving::state::{Progress, ServingState};
+use eddyline_serving::switch::Switch;
 use tokio::net::TcpListener;
 
 use crate::config::Config;
@@ -47,6 +50,7 @@ use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::roles::workers;
 use crate::server_file;
 use archiving::Archived;
+use beside::{Beside, Surroundings, WithLineages};
 use dataflow::Dataflow;
 use mirror::{Mirroring, open_store};
 use snapshots::{Kept, restore};
@@ -55,10 +59,14 @@ pub(crate) use archiving::Archiving;
 pub(crate) use past::Past;
 pub(crate) use publishing::Publishing;
 pub(crate) use replica::Replica;
-pub(crate) use snapshots::{exit_of_objects, open_snapshots};
+pub(crate) use snapshots::{exit_of_objects, open_place, open_snapshots};
 
 /// How long a close waits for acknowledged events to become state.
 const FLUSH: Duration = Duration::from_secs(10);
+
+/// Why a process without `snapshots.url` keeps one lineage.
+const NO_PLACE: &str = "lineages are recorded beside the snapshots, and snapshots.url is empty, or \
+                        the log is in memory: set both to a place that lasts";
 
 /// A running system without its HTTP server.
 pub(crate) struct Node {
@@ -68,6 +76,8 @@ pub(crate) struct Node {
     state: Arc<ServingState>,
     mirroring: Option<Arc<Mirroring>>,
     archiving: Option<Archiving>,
+    switch: Switch,
+    beside: Option<Beside>,
     /// Ends its thread when dropped.
     _reindexer: Reindexer,
 }
@@ -122,7 +132,8 @@ impl Node {
         let (lineage, store) = (config.core.lineage(), open_store(&config)?);
         let mirroring = store.clone().map(|store| Mirroring::start(store, lineage, &log));
         let mirroring = mirroring.transpose()?.map(Arc::new);
-        let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
+        let store: Option<Arc<dyn FeatureStore>> = store.map(|store| store as _);
+        let state = ServingState::new(config.serving.clone()).beside(store.clone());
         let state = Arc::new(state);
         let archiving = Archiving::start(&config, &log)?;
         let kept = Kept::open(&config, &log)?;
@@ -136,14 +147,18 @@ impl Node {
             (Arc::clone(&state), mirroring.clone()),
             (kept, Archived::of(archiving.as_ref()), config.ready_lag_records),
         )?;
-        let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
+        let switch = Switch::new(Arc::clone(&state));
+        let door = Door::new(Arc::clone(&log), Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;
         let reindexer = Reindexer::start(Arc::clone(&state))
             .or_stop(Exit::Io, || "starting the index builder".into())?;
         let (door, dataflow) = (Arc::new(door), Arc::new(dataflow));
         let committing: Arc<dyn Operations> = Arc::clone(&dataflow) as _;
         crashed.until_committed(Arc::downgrade(&committing))?;
-        Ok(Self { config, door, dataflow, state, mirroring, archiving, _reindexer: reindexer })
+        let around = Surroundings { log, switch: switch.clone(), store };
+        let beside = Beside::open(&config, around, committing)?;
+        let _reindexer = reindexer;
+        Ok(Self { config, door, dataflow, state, mirroring, archiving, switch, beside, _reindexer })
     }
 
     /// The configuration that it runs on.
@@ -207,15 +222,33 @@ impl Node {
         demo: Option<DemoInfo>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Outcome {
+        let (operations, lineages) = self.operations();
         let app = AppState {
-            recommender: Recommender::new(Arc::clone(&self.state)),
+            switch: self.switch.clone(),
+            lineages,
             door: Arc::clone(&self.door),
-            operations: Arc::clone(&self.dataflow) as _,
+            operations,
             metrics: Arc::new(Metrics::default()),
             config: http_config(&self.config),
             demo,
         };
         serve(listener, app, shutdown).await.or_stop(Exit::Io, || "serving HTTP".into())
+    }
+
+    /// The dataflow and the lineages, as the HTTP layer asks them.
+    fn operations(&self) -> (Arc<dyn Operations>, Arc<dyn Lineages>) {
+        let dataflow: Arc<dyn Operations> = Arc::clone(&self.dataflow) as _;
+        match &self.beside {
+            Some(beside) => {
+                let lineages = Arc::clone(beside.inner());
+                let all = WithLineages { dataflow, lineages: Arc::clone(&lineages) };
+                (Arc::new(all), lineages)
+            }
+            None => {
+                let (core, operations) = (self.config.core.clone(), Arc::clone(&dataflow));
+                (dataflow, Arc::new(OneLineage { core, operations, why: NO_PLACE }))
+            }
+        }
     }
 
     /// Takes nothing more in, lets what was acknowledged become state, and notes its digest.
@@ -230,6 +263,9 @@ impl Node {
             self.dataflow.shutdown().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
         crashes::closed(&self.config, digest.epoch)?;
         note_digest(&self.config.data_dir, &digest)?;
+        if let Some(beside) = self.beside {
+            beside.close(digest.epoch);
+        }
         if let Some(archiving) = self.archiving {
             // The log has what the archive lacks: the next start goes on with it.
             if let Err(error) = archiving.close() {

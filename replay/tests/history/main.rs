@@ -1,6 +1,7 @@
 //! Recorded history, archived and folded again.
 
 mod archiver;
+mod following;
 mod support {
     #[path = "../../../../dataflows/engine/tests/support/faulty_objects.rs"]
     pub(crate) mod faulty_objects;

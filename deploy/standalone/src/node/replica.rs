@@ -23,13 +23,14 @@ use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::door::{Door, DoorLimits};
+use eddyline_serving::http::lineages::OneLineage;
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::http::{AppState, Operations, serve};
 use eddyline_serving::metrics::Metrics;
 use eddyline_serving::metrics::store::StoreMetrics;
-use eddyline_serving::recommend::Recommender;
 use eddyline_serving::state::ServingState;
 use eddyline_serving::state::reindex::Reindexer;
+use eddyline_serving::switch::Switch;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
@@ -112,7 +113,13 @@ impl Replica {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Outcome {
         let app = AppState {
-            recommender: Recommender::new(Arc::clone(&self.following.state)),
+            switch: Switch::new(Arc::clone(&self.following.state)),
+            lineages: Arc::new(OneLineage {
+                core: self.config.core.clone(),
+                operations: Arc::clone(&self.following) as _,
+                why: "a replica of a fleet serves the configured lineage alone: change [core] of \
+                      its dataflow and of its replicas, or use `eddyline up`",
+            }),
             door: Arc::clone(&self.door),
             operations: Arc::clone(&self.following) as _,
             metrics: Arc::new(Metrics::default()),
