@@ -35,9 +35,8 @@ use eddyline_connect::log::{EventLog, OpenError};
 use eddyline_connect::url::open_log;
 use eddyline_dataflows::{EngineConfig, StateDigest, Workers};
 use eddyline_serving::door::{Door, DoorLimits};
-use eddyline_serving::http::lineages::OneLineage;
 use eddyline_serving::http::{
-    Access, AppState, DemoInfo, HashedKey, HttpConfig, Lineages, Operations, serve,
+    Access, AppState, DemoInfo, HashedKey, HttpConfig, Operations, serve,
 };
 use eddyline_serving::metrics::Metrics;
 use eddyline_serving::state::reindex::Reindexer;
@@ -50,7 +49,7 @@ use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::roles::workers;
 use crate::server_file;
 use archiving::Archived;
-use beside::{Beside, Surroundings, WithLineages};
+use beside::{Beside, Role, Surroundings, lineages};
 use dataflow::Dataflow;
 use mirror::{Mirroring, open_store};
 use snapshots::{Kept, restore};
@@ -63,10 +62,6 @@ pub(crate) use snapshots::{exit_of_objects, open_place, open_snapshots};
 
 /// How long a close waits for acknowledged events to become state.
 const FLUSH: Duration = Duration::from_secs(10);
-
-/// Why a process without `snapshots.url` keeps one lineage.
-const NO_PLACE: &str = "lineages are recorded beside the snapshots, and snapshots.url is empty, or \
-                        the log is in memory: set both to a place that lasts";
 
 /// A running system without its HTTP server.
 pub(crate) struct Node {
@@ -155,8 +150,8 @@ impl Node {
         let (door, dataflow) = (Arc::new(door), Arc::new(dataflow));
         let committing: Arc<dyn Operations> = Arc::clone(&dataflow) as _;
         crashed.until_committed(Arc::downgrade(&committing))?;
-        let around = Surroundings { log, switch: switch.clone(), store };
-        let beside = Beside::open(&config, around, committing)?;
+        let around = Surroundings { role: Role::Up, log, switch: switch.clone(), store };
+        let beside = Beside::open(&config, around, Box::new(move || committing.pipeline()))?;
         let _reindexer = reindexer;
         Ok(Self { config, door, dataflow, state, mirroring, archiving, switch, beside, _reindexer })
     }
@@ -222,7 +217,8 @@ impl Node {
         demo: Option<DemoInfo>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Outcome {
-        let (operations, lineages) = self.operations();
+        let dataflow = Arc::clone(&self.dataflow) as _;
+        let (operations, lineages) = lineages(self.beside.as_ref(), dataflow, &self.config.core);
         let app = AppState {
             switch: self.switch.clone(),
             lineages,
@@ -233,22 +229,6 @@ impl Node {
             demo,
         };
         serve(listener, app, shutdown).await.or_stop(Exit::Io, || "serving HTTP".into())
-    }
-
-    /// The dataflow and the lineages, as the HTTP layer asks them.
-    fn operations(&self) -> (Arc<dyn Operations>, Arc<dyn Lineages>) {
-        let dataflow: Arc<dyn Operations> = Arc::clone(&self.dataflow) as _;
-        match &self.beside {
-            Some(beside) => {
-                let lineages = Arc::clone(beside.inner());
-                let all = WithLineages { dataflow, lineages: Arc::clone(&lineages) };
-                (Arc::new(all), lineages)
-            }
-            None => {
-                let (core, operations) = (self.config.core.clone(), Arc::clone(&dataflow));
-                (dataflow, Arc::new(OneLineage { core, operations, why: NO_PLACE }))
-            }
-        }
     }
 
     /// Takes nothing more in, lets what was acknowledged become state, and notes its digest.

@@ -22,7 +22,7 @@ use eddyline_connect::log::with_sources;
 use eddyline_connect::objects::Access;
 use eddyline_replay::lineages::{Action, Entry, Lineages, LineagesError, Registered, Registry};
 use eddyline_schemas::lineage::{Epoch, Lineage};
-use eddyline_serving::http::Operations;
+use eddyline_serving::http::operations::PipelineReport;
 use parking_lot::{Mutex, RwLock};
 
 use super::snapshots::open_place;
@@ -30,8 +30,8 @@ use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 use follower::Follower;
 
-pub(super) use follower::Surroundings;
-pub(super) use port::WithLineages;
+pub(super) use follower::{Role, Surroundings};
+pub(super) use port::lineages;
 
 /// How often the registry is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +41,9 @@ const CAUGHT_UP: u64 = 32;
 
 /// How long a close lets the followers fold what is bound.
 const FLUSH: Duration = Duration::from_secs(10);
+
+/// How far the configured lineage is.
+pub(super) type Pipeline = Box<dyn Fn() -> PipelineReport + Send + Sync>;
 
 /// See the module doc. Dropping it leaves all lineages.
 pub(super) struct Beside {
@@ -55,7 +58,7 @@ pub(super) struct Inner {
     config: Config,
     own: Registered,
     around: Surroundings,
-    operations: Arc<dyn Operations>,
+    pipeline: Pipeline,
     /// Held while the store is asked.
     registry: Mutex<Registry>,
     /// As the registry was when it was read last.
@@ -85,16 +88,18 @@ impl Beside {
     pub(super) fn open(
         config: &Config,
         around: Surroundings,
-        operations: Arc<dyn Operations>,
+        pipeline: Pipeline,
     ) -> Outcome<Option<Self>> {
-        let Some(objects) = open_place(config, Access::Write)? else { return Ok(None) };
+        // A replica may only read there; then it says so when it is asked to activate one.
+        let access = if around.role == Role::Serve { Access::Read } else { Access::Write };
+        let Some(objects) = open_place(config, access)? else { return Ok(None) };
         let registry = Registry::open(objects)
             .or_stop(Exit::Io, || "reading the lineages of snapshots.url".into())?;
         let inner = Arc::new(Inner {
             own: Registered::of(&config.core),
             config: config.clone(),
             around,
-            operations,
+            pipeline,
             known: RwLock::new(registry.lineages().clone()),
             registry: Mutex::new(registry),
             followers: Mutex::default(),
@@ -175,7 +180,8 @@ impl Inner {
         let has_other = |lineages: &Lineages| {
             lineages.entries().iter().any(|one| one.registered.lineage != own)
         };
-        if has_other(registry.lineages()) && !registry.lineages().is_kept(own) {
+        let may_write = self.around.role != Role::Serve;
+        if may_write && has_other(registry.lineages()) && !registry.lineages().is_kept(own) {
             registry.change(SystemClock.now(), |lineages| {
                 let is_new = !lineages.is_kept(own);
                 Ok::<_, LineagesError>(is_new.then(|| Action::Registered(self.own.clone())))
@@ -265,7 +271,7 @@ impl Inner {
     }
 
     fn lag(&self, epoch: Epoch) -> u64 {
-        self.operations.pipeline().bound_epoch.0.saturating_sub(epoch.0)
+        (self.pipeline)().bound_epoch.0.saturating_sub(epoch.0)
     }
 
     /// Notes which of them are at the head.

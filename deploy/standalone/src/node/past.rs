@@ -107,6 +107,13 @@ impl Past {
     }
 }
 
+#[cfg(test)]
+impl Past {
+    pub(super) fn state(&self) -> &Arc<ServingState> {
+        &self.state
+    }
+}
+
 /// A log that takes nothing: history is not written.
 struct Sealed(Arc<dyn EventLog>);
 

@@ -1,7 +1,10 @@
-//! A lineage that is followed on a thread of its own, with its own serving state and snapshots.
+//! A lineage that is followed on a thread of its own, in the way of the process that it is in.
 //!
 //! It begins with the newest snapshot of the lineage, else with the start of history. Whatever goes
 //! wrong is its own: it is logged, it shows in the report, and nobody else hears of it.
+
+mod folding;
+mod replica;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use eddyline_connect::features::FeatureStore;
 use eddyline_connect::log::EventLog;
-use eddyline_replay::following::{Follow, follow};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_serving::state::ServingState;
 use eddyline_serving::state::reindex::Reindexer;
@@ -19,10 +21,31 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
-use crate::node::snapshots::{Kept, restore};
 
 /// Rest before a store that is away is asked again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What a process does with a lineage that it follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::node) enum Role {
+    /// Folds it and answers from it.
+    Up,
+    /// Folds it and publishes its deltas.
+    Dataflow,
+    /// Follows its deltas and answers from it.
+    Serve,
+}
+
+/// What all followers of a process share.
+#[derive(Clone)]
+pub(in crate::node) struct Surroundings {
+    pub(in crate::node) role: Role,
+    pub(in crate::node) log: Arc<dyn EventLog>,
+    /// Of a dataflow: nobody asks it.
+    pub(in crate::node) switch: Switch,
+    /// Read on demand; its documents are of the configured lineage, which an answer will say.
+    pub(in crate::node) store: Option<Arc<dyn FeatureStore>>,
+}
 
 /// See the module doc. Dropping it ends it.
 pub(super) struct Follower {
@@ -46,15 +69,6 @@ struct Begun {
     failure: Option<String>,
 }
 
-/// What all followers of a process share.
-#[derive(Clone)]
-pub(in crate::node) struct Surroundings {
-    pub(in crate::node) log: Arc<dyn EventLog>,
-    pub(in crate::node) switch: Switch,
-    /// Read on demand; its documents are of the configured lineage, which an answer will say.
-    pub(in crate::node) store: Option<Arc<dyn FeatureStore>>,
-}
-
 impl Follower {
     /// Follows the lineage of `config.core`.
     pub(super) fn start(config: Config, around: Surroundings) -> std::io::Result<Self> {
@@ -73,20 +87,19 @@ impl Follower {
         Ok(Self { told, thread: Some(thread) })
     }
 
-    /// Blocks until it can be asked, or never will be.
+    /// Blocks until it goes on from where it was left, or never will.
     pub(super) fn wait_for_state(&self) {
         let mut begun = self.told.begun.lock();
-        self.told
-            .changed
-            .wait_while(&mut begun, |begun| !begun.has_state && begun.failure.is_none());
+        let is_open = |begun: &mut Begun| !begun.has_state && begun.failure.is_none();
+        self.told.changed.wait_while(&mut begun, is_open);
     }
 
-    /// Whether it can be asked.
+    /// Whether it goes on from where it was left.
     pub(super) fn has_state(&self) -> bool {
         self.told.begun.lock().has_state
     }
 
-    /// The last epoch that can be asked.
+    /// Its last epoch here.
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.told.epoch.load(Ordering::Acquire))
     }
@@ -132,51 +145,51 @@ impl Drop for Follower {
 
 impl Told {
     fn run(self: &Arc<Self>, config: &Config, around: &Surroundings) {
-        let lineage = self.lineage;
-        let result = self.follow(config, around);
-        if let Err(stop) = result {
+        let ended = match around.role {
+            Role::Up | Role::Dataflow => folding::run(self, config, around),
+            Role::Serve => replica::run(self, config, around),
+        };
+        if let Err(stop) = ended {
             let error = format!("{:#}", stop.error);
-            tracing::error!(%lineage, error, "a lineage is not followed any more");
-            self.begun.lock().failure = Some(error);
-            self.changed.notify_all();
+            tracing::error!(lineage = %self.lineage, error, "a lineage is not followed any more");
+            self.fail(Some(error));
         }
     }
 
-    fn follow(self: &Arc<Self>, config: &Config, around: &Surroundings) -> Outcome {
-        let Some(kept) = self.open(config, &around.log)? else { return Ok(()) };
-        let state = ServingState::new(config.serving.clone()).beside(around.store.clone());
-        let state = Arc::new(state);
-        if let Some(from) = &kept.from {
-            restore(&state, config, from)?;
-            self.epoch.store(from.epoch().0, Ordering::Release);
-        }
-        let _reindexer = Reindexer::start(Arc::clone(&state))
-            .or_stop(Exit::Io, || "starting the index builder".into())?;
-        around.switch.add(Arc::clone(&state));
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    fn reach(&self, epoch: Epoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    fn fail(&self, failure: Option<String>) {
+        self.begun.lock().failure = failure;
+        self.changed.notify_all();
+    }
+
+    /// It goes on from `epoch`.
+    fn begin(&self, epoch: Epoch) {
+        self.reach(epoch);
         self.begun.lock().has_state = true;
         self.changed.notify_all();
-        tracing::info!(lineage = %self.lineage, epoch = self.epoch.load(Ordering::Acquire),
-            "follows a lineage");
-        let told = Arc::clone(self);
-        let take = Box::new(move |deltas: eddyline_schemas::delta::EpochDeltas| {
-            let epoch = deltas.epoch;
-            state.apply(deltas)?;
-            told.epoch.store(epoch.0, Ordering::Release);
-            Ok(())
-        });
-        let Kept { from, writer: snapshots } = kept;
-        let how = Follow { from, workers: config.dataflow.workers, snapshots };
-        let followed = follow(&config.core, &around.log, how, take, &self.is_over);
-        let digest = followed.or_stop(Exit::Failure, || "following it".into())?;
-        let (epoch, digest) = (digest.epoch.0, digest.state_digest);
-        tracing::info!(lineage = %self.lineage, epoch, state_digest = %digest, "a lineage is left");
-        Ok(())
+        tracing::info!(lineage = %self.lineage, epoch = epoch.0, "follows a lineage");
     }
 
-    /// What it begins with; `None` when it is over before the store is back.
-    fn open(&self, config: &Config, log: &Arc<dyn EventLog>) -> Outcome<Option<Kept>> {
-        while !self.is_over.load(Ordering::Acquire) {
-            match Kept::open(config, log) {
+    /// It can be asked, as of `epoch`, while the index builder lives.
+    fn show(&self, state: &Arc<ServingState>, epoch: Epoch, on: &Switch) -> Outcome<Reindexer> {
+        let reindexer = Reindexer::start(Arc::clone(state))
+            .or_stop(Exit::Io, || "starting the index builder".into())?;
+        on.add(Arc::clone(state));
+        self.begin(epoch);
+        Ok(reindexer)
+    }
+
+    /// What it begins with, once the stores are there; `None` when it is over before.
+    fn patiently<T>(&self, open: impl Fn() -> Outcome<T>) -> Outcome<Option<T>> {
+        while !self.is_over() {
+            match open() {
                 Err(Stop { exit: Exit::Unavailable, error, .. }) => {
                     tracing::warn!(error = format!("{error:#}"), "will begin to follow later");
                     std::thread::sleep(RETRY);

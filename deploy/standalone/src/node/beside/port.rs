@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use eddyline_connect::clock::{Clock, SystemClock};
 use eddyline_connect::log::with_sources;
+use eddyline_model::config::CoreConfig;
 use eddyline_replay::lineages::{Action, Lineages, LineagesError};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::http::Operations;
-use eddyline_serving::http::lineages::{Change, ChangeError, LineagesReport};
+use eddyline_serving::http::lineages::{Change, ChangeError, LineagesReport, OneLineage};
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::metrics::store::StoreMetrics;
 
-use super::Inner;
+use super::{Beside, Inner};
 
 impl eddyline_serving::http::Lineages for Inner {
     fn report(&self) -> LineagesReport {
@@ -91,10 +92,32 @@ impl Inner {
     }
 }
 
+/// Why a process without `snapshots.url` keeps one lineage.
+const NO_PLACE: &str = "lineages are recorded beside the snapshots, and snapshots.url is empty, or \
+                        the log is in memory: set both to a place that lasts";
+
+/// The dataflow and the lineages, as the HTTP layer asks them.
+pub(in crate::node) fn lineages(
+    beside: Option<&Beside>,
+    dataflow: Arc<dyn Operations>,
+    core: &CoreConfig,
+) -> (Arc<dyn Operations>, Arc<dyn eddyline_serving::http::Lineages>) {
+    match beside {
+        Some(beside) => {
+            let lineages = Arc::clone(beside.inner());
+            (Arc::new(WithLineages { dataflow, lineages: Arc::clone(&lineages) }), lineages)
+        }
+        None => {
+            let (core, operations) = (core.clone(), Arc::clone(&dataflow));
+            (dataflow, Arc::new(OneLineage { core, operations, why: NO_PLACE }))
+        }
+    }
+}
+
 /// The dataflow, with the lineage that answers among what must be well.
-pub(in crate::node) struct WithLineages {
-    pub(in crate::node) dataflow: Arc<dyn Operations>,
-    pub(in crate::node) lineages: Arc<Inner>,
+struct WithLineages {
+    dataflow: Arc<dyn Operations>,
+    lineages: Arc<Inner>,
 }
 
 impl Operations for WithLineages {

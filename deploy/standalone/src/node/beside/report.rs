@@ -25,7 +25,7 @@ impl Inner {
     }
 
     fn own_report(&self) -> LineageReport {
-        let epoch = self.operations.pipeline().committed_epoch;
+        let epoch = (self.pipeline)().committed_epoch;
         let trouble = self.trouble.lock().clone();
         let detail = trouble.map(|trouble| format!("the registry cannot be read: {trouble}"));
         self.row(&self.own, (LineageState::Beside, epoch), detail)
@@ -74,8 +74,23 @@ impl Inner {
         }
     }
 
+    /// Of a dataflow, which is well whatever becomes of what it follows.
+    pub(in crate::node) fn followed(&self) -> Dependency {
+        let others = self.report_all().lineages.into_iter().filter(|one| !one.own);
+        let kept = others.filter(|one| one.state != LineageState::Retired);
+        let shown: Vec<String> = kept
+            .map(|one| {
+                let state = if one.state == LineageState::Failed { "failed" } else { "followed" };
+                let why = one.detail.unwrap_or_else(|| format!("{} behind", one.lag_epochs));
+                format!("{} is {state}, {why}", one.lineage)
+            })
+            .collect();
+        let detail = if shown.is_empty() { "no other is kept".into() } else { shown.join("; ") };
+        Dependency { name: "lineages", ready: true, detail }
+    }
+
     /// Whether the recorded lineage answers, and has once been at the head.
-    pub(super) fn readiness(&self) -> Dependency {
+    pub(in crate::node) fn readiness(&self) -> Dependency {
         self.note_progress();
         let name = "lineage";
         let answers = self.around.switch.active_lineage();
