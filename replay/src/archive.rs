@@ -36,6 +36,7 @@ pub use entry::{FileEntry, topic_folder};
 pub use error::ArchiveError;
 pub use log::ArchiveLog;
 pub use manifest::{Nonce, PartitionState, TopicState};
+pub(crate) use manifest::{hex, sixteen};
 pub use read::{HashCheck, read_rows, read_rows_in};
 pub use row::{ArchivedRow, Content};
 pub use splice::{OpenArchive, SplicedLog};

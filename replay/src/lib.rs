@@ -6,6 +6,8 @@
 pub mod archive;
 pub mod archiver;
 pub mod evaluate;
+pub mod following;
+pub mod lineages;
 pub mod quality;
 mod recompute;
 pub mod recorded;

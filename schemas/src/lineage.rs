@@ -77,6 +77,45 @@ impl std::fmt::Debug for Lineage {
     }
 }
 
+/// Fewest hexadecimal digits that name a lineage.
+pub const LEAST_DIGITS: usize = 8;
+
+/// Why a text names no lineage.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuchLineage {
+    /// Too short, or no digits.
+    #[error("{0:?} is no lineage: write its hexadecimal digits, the first {LEAST_DIGITS} at least")]
+    NotDigits(String),
+    /// None begins so.
+    #[error("there is no lineage {0}")]
+    Unknown(String),
+    /// More digits are needed.
+    #[error("several lineages begin with {0}: write more digits")]
+    Ambiguous(String),
+}
+
+/// The one of `known` whose digits begin with `text`.
+pub fn find_lineage(
+    text: &str,
+    known: impl IntoIterator<Item = Lineage>,
+) -> Result<Lineage, NoSuchLineage> {
+    let is_plain = text.len() >= LEAST_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_plain {
+        return Err(NoSuchLineage::NotDigits(text.chars().take(80).collect()));
+    }
+    let text = text.to_ascii_lowercase();
+    let mut found = None;
+    for lineage in known {
+        if !lineage.to_string().starts_with(&text) || found == Some(lineage) {
+            continue;
+        }
+        if found.replace(lineage).is_some() {
+            return Err(NoSuchLineage::Ambiguous(text));
+        }
+    }
+    found.ok_or(NoSuchLineage::Unknown(text))
+}
+
 /// Hash of a configuration table: BLAKE3 over its `key = value` lines sorted by key, each
 /// length-prefixed, so that neither order nor layout of the file matters.
 #[must_use]
@@ -106,5 +145,23 @@ mod tests {
         assert_ne!(a, c);
         assert_ne!(Lineage::root(a), Lineage::root(c));
         assert_ne!(Lineage::root(a), Lineage::child(a, Some(Lineage::root(a)), Epoch(9)));
+    }
+    #[test]
+    fn a_lineage_is_named_by_its_first_digits() {
+        let lineage = |first: u8, last: u8| {
+            let mut bytes = [first; 32];
+            bytes[31] = last;
+            Lineage(Digest(bytes))
+        };
+        let known = [lineage(0xab, 1), lineage(0xcd, 1), lineage(0xcd, 2), lineage(0xab, 1)];
+        let find = |text: &str| find_lineage(text, known);
+        assert_eq!(find("abababab"), Ok(lineage(0xab, 1)));
+        assert_eq!(find("ABABABABAB"), Ok(lineage(0xab, 1)));
+        assert_eq!(find(&lineage(0xcd, 2).to_string()), Ok(lineage(0xcd, 2)));
+        assert_eq!(find("cdcdcdcd"), Err(NoSuchLineage::Ambiguous("cdcdcdcd".into())));
+        assert_eq!(find("abababaa"), Err(NoSuchLineage::Unknown("abababaa".into())));
+        for text in ["", "ababab", "abababag", "ababab/.."] {
+            assert_eq!(find(text), Err(NoSuchLineage::NotDigits(text.into())));
+        }
     }
 }

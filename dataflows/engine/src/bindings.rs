@@ -174,19 +174,8 @@ impl BoundReader {
         (judged, batch.next)
     }
 
-    /// Reads what an accepted binding bound, and checks that it is what was bound.
-    pub(crate) fn read_bound(&mut self, binding: &Binding) -> Result<EpochInput, EngineError> {
-        let mut reading = Reading::new(binding.clone());
-        loop {
-            match self.read_more(&mut reading)? {
-                Progressed::Whole(input) => return Ok(input),
-                Progressed::Part => {}
-                Progressed::Nothing => return Err(reading.changed()),
-            }
-        }
-    }
-
-    /// Reads once. After an error `reading` is as it was.
+    /// Reads once of what an accepted binding bound, and checks that it is what was bound. After an
+    /// error `reading` is as it was.
     pub(crate) fn read_more(&mut self, reading: &mut Reading) -> Result<Progressed, EngineError> {
         let Some(range) = reading.binding.ranges.get(reading.range) else {
             return Ok(Progressed::Whole(reading.finish()));
@@ -269,7 +258,8 @@ impl Reading {
         input
     }
 
-    fn changed(&self) -> EngineError {
+    /// Where a log gave nothing though it was bound.
+    pub(crate) fn changed(&self) -> EngineError {
         let range = &self.binding.ranges[self.range];
         EngineError::BoundRecordsChanged {
             epoch: self.binding.epoch,

@@ -175,7 +175,8 @@ pub enum EngineError {
 
 impl EngineError {
     /// Whether the same operation may work later.
-    pub(crate) fn is_transient(&self) -> bool {
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Read(error) => matches!(error, ReadError::Unavailable { .. }),
             Self::Append(error) => error.may_pass() || matches!(error, AppendError::Unknown(_)),

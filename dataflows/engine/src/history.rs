@@ -15,7 +15,7 @@ use eddyline_schemas::record::{Offset, Record};
 use eddyline_schemas::snapshot::{LogPosition, PartitionPosition};
 use eddyline_schemas::time::TimestampMs;
 
-use crate::bindings::{BINDINGS, BindingReader, BoundReader, skips};
+use crate::bindings::{BINDINGS, BindingReader, BoundReader, Progressed, Reading, skips};
 use crate::bound::EpochInput;
 use crate::error::EngineError;
 
@@ -26,6 +26,8 @@ pub struct History {
     log: Arc<dyn EventLog>,
     bindings: Steps,
     bound: BoundReader,
+    /// An epoch whose binding was followed and whose records are not all read yet.
+    reading: Option<Reading>,
     until: Option<Epoch>,
 }
 
@@ -57,24 +59,44 @@ impl History {
         while !ahead.is_at_end()? {
             skips(&ahead.read()?).for_each(|(partition, offset)| bound.skip(partition, offset));
         }
-        Ok(Self { log, bindings: Steps::at(position), bound, until })
+        Ok(Self { log, bindings: Steps::at(position), bound, reading: None, until })
     }
 
-    /// The next epoch; `None` behind the last one.
+    /// The next epoch; `None` behind the last one that is bound now, and asked again later, what was
+    /// bound meanwhile. After an error that may pass it can be called again too.
     pub fn next_epoch(&mut self) -> Result<Option<(Epoch, EpochInput)>, EngineError> {
-        if self.until.is_some_and(|until| self.epoch() >= until) {
+        if self.reading.is_none() && !self.follow_bindings()? {
             return Ok(None);
+        }
+        while let Some(reading) = &mut self.reading {
+            match self.bound.read_more(reading)? {
+                Progressed::Part => {}
+                Progressed::Nothing => return Err(reading.changed()),
+                Progressed::Whole(input) => {
+                    self.reading = None;
+                    return Ok(Some((self.epoch(), input)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Follows the bindings up to the one of the next epoch; false where there is none.
+    fn follow_bindings(&mut self) -> Result<bool, EngineError> {
+        if self.until.is_some_and(|until| self.epoch() >= until) {
+            return Ok(false);
         }
         while let Some(accepted) = self.bindings.step(&*self.log)? {
             match accepted {
                 Accepted::Binding(binding) => {
-                    return Ok(Some((binding.epoch, self.bound.read_bound(&binding)?)));
+                    self.reading = Some(Reading::new(binding));
+                    return Ok(true);
                 }
                 Accepted::Control(control) => self.bound.control(&control)?,
                 Accepted::Fence(_) => {}
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// The last epoch that was read.

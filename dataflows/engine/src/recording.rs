@@ -50,11 +50,13 @@ const RETRY: Duration = Duration::from_millis(100);
 /// See the module doc.
 pub(crate) struct Recording {
     /// Before `inner`, so that its thread ends first.
-    recorder: Recorder,
+    recorder: DigestRecorder,
     inner: Box<dyn Outputs>,
 }
 
-struct Recorder {
+/// Records the digests of one lineage, in front of whatever takes its epochs. Each epoch comes once
+/// in a life, in order.
+pub struct DigestRecorder {
     log: Arc<dyn EventLog>,
     /// Recorded before, by epoch.
     known: BTreeMap<Epoch, Digest>,
@@ -83,14 +85,7 @@ impl Recording {
         log: Arc<dyn EventLog>,
         lineage: Lineage,
     ) -> Result<Self, EngineError> {
-        let known = known(&*log, lineage)?;
-        let shared = Arc::new(Shared::default());
-        let (to, digests) = channel();
-        let (told, to_log) = (Arc::clone(&shared), Arc::clone(&log));
-        let thread = std::thread::Builder::new().name("eddyline-digests".into());
-        let thread =
-            thread.spawn(move || record(&*to_log, &digests, &told)).map_err(EngineError::Thread)?;
-        let recorder = Recorder { log, known, to: Some(to), thread: Some(thread), shared };
+        let recorder = DigestRecorder::start(log, lineage)?;
         Ok(Self { recorder, inner })
     }
 }
@@ -117,10 +112,7 @@ impl Outputs for Recording {
         if !self.inner.has_settled(epoch) {
             return false;
         }
-        let shared = &self.recorder.shared;
-        let is_recorded = shared.recorded.load(Ordering::Acquire) >= epoch.0;
-        shared.is_asked_for.store(!is_recorded, Ordering::Release);
-        is_recorded
+        self.recorder.has_recorded(epoch)
     }
 
     fn failure(&self) -> Option<BoxError> {
@@ -128,7 +120,32 @@ impl Outputs for Recording {
     }
 }
 
-impl Recorder {
+impl DigestRecorder {
+    /// Reads what is known of `lineage`, and starts the thread that appends.
+    pub fn start(log: Arc<dyn EventLog>, lineage: Lineage) -> Result<Self, EngineError> {
+        let known = known(&*log, lineage)?;
+        let shared = Arc::new(Shared::default());
+        let (to, digests) = channel();
+        let (told, to_log) = (Arc::clone(&shared), Arc::clone(&log));
+        let thread = std::thread::Builder::new().name("eddyline-digests".into());
+        let thread =
+            thread.spawn(move || record(&*to_log, &digests, &told)).map_err(EngineError::Thread)?;
+        Ok(Self { log, known, to: Some(to), thread: Some(thread), shared })
+    }
+
+    /// Takes the digest of a committed epoch, which must be the one that was recorded of it before.
+    pub fn record(&self, digest: EpochDigest) -> Result<(), BoxError> {
+        self.take(self.check(digest)?)
+    }
+
+    /// Whether all up to `epoch` is durable; if not, it soon will be.
+    #[must_use]
+    pub fn has_recorded(&self, epoch: Epoch) -> bool {
+        let is_recorded = self.shared.recorded.load(Ordering::Acquire) >= epoch.0;
+        self.shared.is_asked_for.store(!is_recorded, Ordering::Release);
+        is_recorded
+    }
+
     fn check(&self, digest: EpochDigest) -> Result<Committing, BoxError> {
         let epoch = digest.epoch;
         match self.known.get(&epoch) {
@@ -149,12 +166,14 @@ impl Recorder {
         to.send(committing).map_err(|_| gone())
     }
 
-    fn failure(&self) -> Option<BoxError> {
+    /// Why nothing more is recorded, if so.
+    #[must_use]
+    pub fn failure(&self) -> Option<BoxError> {
         self.shared.failure.lock().clone().map(Into::into)
     }
 }
 
-impl Drop for Recorder {
+impl Drop for DigestRecorder {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Release);
         self.to = None;

@@ -12,6 +12,7 @@ use crate::digest::DigestArgs;
 use crate::dlq::DlqVerb;
 use crate::evaluate::EvaluateArgs;
 use crate::ingest::IngestArgs;
+use crate::lineage::LineageVerb;
 use crate::replay::ReplayVerb;
 use crate::roles::{DataflowArgs, RoleArgs};
 use crate::up::UpArgs;
@@ -116,6 +117,19 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ReplayVerb,
     },
+    /// Keep several lineages side by side, and choose the one that answers
+    #[command(after_long_help = "Examples:
+  # the same history under another configuration, which `up` then follows too
+  eddyline replay rebuild --archive file:archive --set core.factors.item_rate=0.05
+  eddyline lineage ls
+  eddyline lineage diff 5246f0a1 9b1c77d2
+  eddyline lineage activate 9b1c77d2
+  eddyline lineage rollback
+  eddyline lineage retire 9b1c77d2")]
+    Lineage {
+        #[command(subcommand)]
+        verb: LineageVerb,
+    },
     /// Decide about events that the dataflow cannot fold
     #[command(after_long_help = "Examples:
   eddyline dlq skip user_events 0 17 --data /srv/shop
@@ -203,6 +217,8 @@ mod tests {
         ok("eddyline ingest --dataset ml-100k --path d --dry-run");
         ok("eddyline evaluate --dataset online-retail --path d --json --workers 2");
         ok("eddyline digest --data d --recompute --workers 4 --epoch 7");
+        ok("eddyline lineage diff 5246f0a1 9b1c77d2 --data d --output json");
+        ok("eddyline lineage rollback --server http://localhost:1 --api-key k");
         ok("eddyline dlq skip user_events 0 17 --data d");
         ok("eddyline dlq skip feedback 3 120 --log-url kafka://b:9092/shop --output json");
         ok("eddyline bench freshness --json --rate 2000 --samples 1000");
@@ -223,5 +239,6 @@ mod tests {
         refused("eddyline dlq skip bindings 0 17");
         refused("eddyline dlq skip user_events 0 last");
         refused("eddyline dlq");
+        refused("eddyline lineage activate");
     }
 }

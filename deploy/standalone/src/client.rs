@@ -152,6 +152,16 @@ impl Client {
         }
     }
 
+    /// Posts what has no body. Anything but 200 stops the verb, and so does no answer: it is not sent
+    /// twice.
+    pub(crate) fn post_once(&self, path: &str) -> Outcome<Value> {
+        let answer = self.try_post(path, b"").map_err(|error| self.silent(error))?;
+        match answer.status {
+            200 => Ok(answer.json()),
+            _ => Err(self.refused(path, &answer)),
+        }
+    }
+
     /// Posts events. 200, 202 and 422 are answers, anything else stops the verb.
     pub(crate) fn post_events(&self, body: &[u8]) -> Outcome<Value> {
         let path = "/v1/events";

@@ -17,6 +17,7 @@ mod dlq;
 mod evaluate;
 mod exit;
 mod ingest;
+mod lineage;
 mod node;
 mod output;
 mod replay;
@@ -58,6 +59,7 @@ fn run(cli: &Cli) -> Outcome {
         Verb::Digest(args) => digest::run(args, &cli.config),
         Verb::Archive(args) => archive::run(args, &cli.config),
         Verb::Replay { verb } => replay::run(verb, &cli.config),
+        Verb::Lineage { verb } => lineage::run(verb, &cli.config),
         Verb::Dlq { verb } => dlq::run(verb, &cli.config),
         Verb::Recommend(args) => ask::recommend(args),
         Verb::Similar(args) => ask::similar(args),

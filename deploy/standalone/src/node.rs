@@ -9,6 +9,7 @@
 //! absent; a clean close leaves it with the digest of the last epoch.
 
 mod archiving;
+mod beside;
 mod bootstrap;
 mod bound;
 pub(crate) mod crashes;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eddyline_connect::clock::SystemClock;
+use eddyline_connect::features::FeatureStore;
 use eddyline_connect::log::{EventLog, OpenError};
 use eddyline_connect::objects::open_objects;
 use eddyline_connect::url::open_log;
@@ -40,9 +42,9 @@ use eddyline_serving::http::{
     Access, AppState, DemoInfo, HashedKey, HttpConfig, Operations, serve,
 };
 use eddyline_serving::metrics::Metrics;
-use eddyline_serving::recommend::Recommender;
 use eddyline_serving::state::reindex::Reindexer;
 use eddyline_serving::state::{Progress, ServingState};
+use eddyline_serving::switch::Switch;
 use tokio::net::TcpListener;
 
 use crate::config::Config;
@@ -50,6 +52,7 @@ use crate::exit::{Exit, OrStop, Outcome, Stop};
 use crate::roles::workers;
 use crate::server_file;
 use archiving::Archived;
+use beside::{Beside, Role, Surroundings, lineages};
 use dataflow::Dataflow;
 use mirror::{Mirroring, open_store};
 use snapshots::{Kept, restore};
@@ -58,7 +61,7 @@ pub(crate) use archiving::Archiving;
 pub(crate) use past::Past;
 pub(crate) use publishing::Publishing;
 pub(crate) use replica::Replica;
-pub(crate) use snapshots::{exit_of_objects, open_snapshots};
+pub(crate) use snapshots::{exit_of_objects, open_place, open_snapshots};
 
 /// How long a close waits for acknowledged events to become state.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -71,6 +74,8 @@ pub(crate) struct Node {
     state: Arc<ServingState>,
     mirroring: Option<Arc<Mirroring>>,
     archiving: Option<Archiving>,
+    switch: Switch,
+    beside: Option<Beside>,
     /// Ends its thread when dropped.
     _reindexer: Reindexer,
 }
@@ -137,7 +142,8 @@ impl Node {
         let (lineage, store) = (config.core.lineage(), open_store(&config)?);
         let mirroring = store.clone().map(|store| Mirroring::start(store, lineage, &log));
         let mirroring = mirroring.transpose()?.map(Arc::new);
-        let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
+        let store: Option<Arc<dyn FeatureStore>> = store.map(|store| store as _);
+        let state = ServingState::new(config.serving.clone()).beside(store.clone());
         let state = Arc::new(state);
         let archiving = Archiving::start(&config, &log)?;
         let kept = Kept::open(&config, &log)?;
@@ -151,14 +157,18 @@ impl Node {
             (Arc::clone(&state), mirroring.clone()),
             (kept, Archived::of(archiving.as_ref()), config.ready_lag_records),
         )?;
-        let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
+        let switch = Switch::new(Arc::clone(&state));
+        let door = Door::new(Arc::clone(&log), Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;
         let reindexer = Reindexer::start(Arc::clone(&state))
             .or_stop(Exit::Io, || "starting the index builder".into())?;
         let (door, dataflow) = (Arc::new(door), Arc::new(dataflow));
         let committing: Arc<dyn Operations> = Arc::clone(&dataflow) as _;
         crashed.until_committed(Arc::downgrade(&committing))?;
-        Ok(Self { config, door, dataflow, state, mirroring, archiving, _reindexer: reindexer })
+        let around = Surroundings { role: Role::Up, log, switch: switch.clone(), store };
+        let beside = Beside::open(&config, around, Box::new(move || committing.pipeline()))?;
+        let _reindexer = reindexer;
+        Ok(Self { config, door, dataflow, state, mirroring, archiving, switch, beside, _reindexer })
     }
 
     /// The configuration that it runs on.
@@ -222,10 +232,13 @@ impl Node {
         demo: Option<DemoInfo>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Outcome {
+        let dataflow = Arc::clone(&self.dataflow) as _;
+        let (operations, lineages) = lineages(self.beside.as_ref(), dataflow, &self.config.core);
         let app = AppState {
-            recommender: Recommender::new(Arc::clone(&self.state)),
+            switch: self.switch.clone(),
+            lineages,
             door: Arc::clone(&self.door),
-            operations: Arc::clone(&self.dataflow) as _,
+            operations,
             metrics: Arc::new(Metrics::default()),
             config: http_config(&self.config),
             demo,
@@ -245,6 +258,9 @@ impl Node {
             self.dataflow.shutdown().or_stop(Exit::Failure, || "stopping the dataflow".into())?;
         crashes::closed(&self.config, digest.epoch)?;
         note_digest(&self.config.data_dir, &digest)?;
+        if let Some(beside) = self.beside {
+            beside.close(digest.epoch);
+        }
         if let Some(archiving) = self.archiving {
             // The log has what the archive lacks: the next start goes on with it.
             if let Err(error) = archiving.close() {

@@ -282,11 +282,11 @@ fn digest(text: &str) -> Result<Digest, String> {
     Digest::from_hex(text).ok_or_else(|| format!("{text:?} is no BLAKE3"))
 }
 
-fn hex(bytes: [u8; 16]) -> String {
+pub(crate) fn hex(bytes: [u8; 16]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn sixteen(text: &str) -> Result<[u8; 16], String> {
+pub(crate) fn sixteen(text: &str) -> Result<[u8; 16], String> {
     let wrong = || format!("{text:?} is not 32 hexadecimal digits");
     let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let value = is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();

@@ -2,6 +2,7 @@
 
 mod archiver;
 mod beside;
+mod following;
 mod support {
     #[path = "../../../../dataflows/engine/tests/support/faulty_objects.rs"]
     pub(crate) mod faulty_objects;

@@ -14,6 +14,7 @@ mod freshness;
 mod guard;
 mod health;
 mod items;
+pub mod lineages;
 mod lists;
 pub mod operations;
 mod pages;
@@ -39,13 +40,16 @@ use tokio::sync::{Semaphore, watch};
 use crate::door::Door;
 use crate::metrics::Metrics;
 use crate::recommend::Recommender;
+use crate::switch::Switch;
 
 pub use guard::{Access, HashedKey};
+pub use lineages::Lineages;
 pub use operations::Operations;
 pub use probes::serve_probes;
 pub use server::serve;
 
 use compute::Compute;
+use query::Query;
 use request_id::RequestIds;
 
 /// Most requests for work that takes seconds.
@@ -108,8 +112,10 @@ pub struct DemoInfo {
 /// All that the routes need.
 #[derive(Clone)]
 pub struct AppState {
-    /// Answers.
-    pub recommender: Recommender,
+    /// Answers, by lineage.
+    pub switch: Switch,
+    /// The lineages, and what changes which of them answers.
+    pub lineages: Arc<dyn Lineages>,
     /// The way in.
     pub door: Arc<Door>,
     /// The dataflow.
@@ -148,6 +154,16 @@ impl Shared {
             closing: watch::Sender::new(false),
             app,
         }
+    }
+
+    /// What answers a request: the lineage that it names, else the active one. To be asked once, at
+    /// its beginning.
+    fn asked(&self, query: &mut Query) -> Recommender {
+        let Some(text) = query.text("lineage") else { return self.app.switch.active() };
+        self.app.switch.find(&text).unwrap_or_else(|error| {
+            query.refuse("lineage", format!("is not one that can be asked: {error}"));
+            self.app.switch.active()
+        })
     }
 
     /// The route's path as static text, for labels.

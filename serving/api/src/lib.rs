@@ -10,3 +10,4 @@ pub mod http;
 pub mod metrics;
 pub mod recommend;
 pub mod state;
+pub mod switch;

@@ -1,6 +1,7 @@
 //! What the serving process counts and times, and how it tells Prometheus.
 //!
-//! Two tables ([`TABLE`], and [`store::STORE_TABLE`] of the feature store) hold every metric name;
+//! Three tables ([`TABLE`], [`store::STORE_TABLE`] of the feature store and
+//! [`lineages::LINEAGE_TABLE`]) hold every metric name;
 //! nothing else in the crate writes one. Units are
 //! base units (seconds, bytes, records), as the suffix of a name says. Labels take their values
 //! from static text alone, so neither user nor item ids can enter them and the number of series is
@@ -8,6 +9,7 @@
 //!
 //! Format: Prometheus text exposition 0.0.4.
 
+pub mod lineages;
 pub mod store;
 
 use std::collections::BTreeMap;

@@ -66,6 +66,12 @@ impl Recommender {
         Self { state, answers: Arc::default(), nonce: u64::from_le_bytes(first) }
     }
 
+    /// One that counts on in the same row of answers, over another state.
+    #[must_use]
+    pub fn of(&self, state: Arc<ServingState>) -> Self {
+        Self { state, ..self.clone() }
+    }
+
     /// The state that it answers from.
     #[must_use]
     pub fn state(&self) -> &Arc<ServingState> {

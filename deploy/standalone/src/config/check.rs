@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub snapshots: SnapshotsConfig,
     /// Where bound history is kept for good.
     pub archive: ArchiveConfig,
+    /// The lineages beside the configured one.
+    pub lineages: LineagesConfig,
     /// The HTTP server.
     pub server: ServerConfig,
     /// The dataflow.
@@ -112,6 +114,13 @@ pub(crate) struct ArchiveConfig {
     pub trim_log: bool,
 }
 
+/// The lineages beside the configured one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LineagesConfig {
+    /// Worker threads of each.
+    pub workers: usize,
+}
+
 /// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerConfig {
@@ -163,6 +172,7 @@ pub(crate) fn check(
     let archive = checker.archive(raw);
     let server = checker.server(&raw.server);
     let dataflow = checker.dataflow(&raw.dataflow);
+    checker.within("lineages.workers", raw.lineages.workers as u64, 1, MAX_WORKERS);
     checker.core(&raw.core);
     match (log, server, checker.problems.is_empty()) {
         (Some(log), Some(server), true) => Ok(Config {
@@ -175,6 +185,7 @@ pub(crate) fn check(
             },
             snapshots,
             archive,
+            lineages: LineagesConfig { workers: raw.lineages.workers },
             server,
             dataflow,
             serving: serving(raw),

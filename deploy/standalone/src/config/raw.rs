@@ -26,6 +26,7 @@ pub(crate) struct RawConfig {
     pub features: RawFeatures,
     pub snapshots: RawSnapshots,
     pub archive: RawArchive,
+    pub lineages: RawLineages,
     pub server: RawServer,
     pub dataflow: RawDataflow,
     pub serving: RawServing,
@@ -107,6 +108,18 @@ pub(crate) struct RawArchive {
 impl Default for RawArchive {
     fn default() -> Self {
         Self { url: String::new(), file_events: 250_000, file_seconds: 60, trim_log: false }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RawLineages {
+    pub workers: usize,
+}
+
+impl Default for RawLineages {
+    fn default() -> Self {
+        Self { workers: 1 }
     }
 }
 

@@ -166,7 +166,8 @@ impl Publisher {
     }
 }
 
-fn may_pass(error: &DeltaError) -> bool {
+/// Whether the same epoch may be published again.
+pub(super) fn may_pass(error: &DeltaError) -> bool {
     match error {
         DeltaError::Append { source, .. } => {
             source.may_pass() || matches!(source, AppendError::Unknown(_))

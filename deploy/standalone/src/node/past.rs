@@ -17,11 +17,12 @@ use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 use eddyline_serving::door::{Door, DoorLimits};
+use eddyline_serving::http::lineages::OneLineage;
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::http::{AppState, Operations, serve};
 use eddyline_serving::metrics::Metrics;
-use eddyline_serving::recommend::Recommender;
 use eddyline_serving::state::ServingState;
+use eddyline_serving::switch::Switch;
 use tokio::net::TcpListener;
 
 use super::http_config;
@@ -87,16 +88,29 @@ impl Past {
         let log = Arc::new(Sealed(Arc::clone(&self.log)));
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;
-        let operations = Standing { state: Arc::clone(&self.state), digest: self.digest };
+        let standing = Standing { state: Arc::clone(&self.state), digest: self.digest };
+        let operations: Arc<dyn Operations> = Arc::new(standing);
         let app = AppState {
-            recommender: Recommender::new(Arc::clone(&self.state)),
+            switch: Switch::new(Arc::clone(&self.state)),
+            lineages: Arc::new(OneLineage {
+                core: self.config.core.clone(),
+                operations: Arc::clone(&operations),
+                why: "this answers as of the past, of one lineage: nothing can be changed",
+            }),
             door: Arc::new(door),
-            operations: Arc::new(operations),
+            operations,
             metrics: Arc::new(Metrics::default()),
             config: http_config(&self.config),
             demo: None,
         };
         serve(listener, app, shutdown).await.or_stop(Exit::Io, || "serving HTTP".into())
+    }
+}
+
+#[cfg(test)]
+impl Past {
+    pub(super) fn state(&self) -> &Arc<ServingState> {
+        &self.state
     }
 }
 

@@ -11,7 +11,11 @@ use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::http::Operations;
 use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use eddyline_serving::metrics::store::StoreMetrics;
+use eddyline_serving::state::ServingState;
+use eddyline_serving::switch::Switch;
+use parking_lot::Mutex;
 
+use super::beside::{Beside, Role, Surroundings};
 use super::bound::{bound_epoch, patiently};
 use super::emission::{Closing, DeltaOutputs};
 use super::engine_config;
@@ -23,8 +27,10 @@ use crate::exit::{Exit, OrStop, Outcome, of_start};
 
 /// See the module doc.
 pub(crate) struct Publishing {
-    pub(super) engine: RunningEngine,
+    pub(super) engine: Arc<RunningEngine>,
     closing: Closing,
+    /// `None` once closed, or where there is no place for a registry.
+    beside: Mutex<Option<Beside>>,
 }
 
 impl Publishing {
@@ -45,10 +51,12 @@ impl Publishing {
         let outputs = DeltaOutputs::start(publisher, mirroring.clone(), closing.clone())
             .or_stop(Exit::Io, || "starting a thread".into())?;
         let output = Output::Port(Box::new(outputs));
+        let outputs = EngineOutputs { output, snapshots, from };
         let engine =
-            start_with(engine_config(config), log, EngineOutputs { output, snapshots, from })
-                .map_err(of_start)?;
-        Ok(Self { engine: RunningEngine::new(engine, mirroring), closing })
+            start_with(engine_config(config), Arc::clone(&log), outputs).map_err(of_start)?;
+        let engine = Arc::new(RunningEngine::new(engine, mirroring));
+        let beside = beside(config, log, Arc::clone(&engine))?;
+        Ok(Self { engine, closing, beside: Mutex::new(beside) })
     }
 
     /// Why no further epoch will be published, if so.
@@ -60,7 +68,11 @@ impl Publishing {
     /// Stops when what is bound is published; an error says what cannot be.
     pub(crate) fn close(&self) -> Result<StateDigest, EngineError> {
         self.closing.begin();
-        self.engine.shutdown()
+        let digest = self.engine.shutdown();
+        if let (Some(beside), Ok(digest)) = (self.beside.lock().take(), &digest) {
+            beside.close(digest.epoch);
+        }
+        digest
     }
 }
 
@@ -78,9 +90,21 @@ impl Publishing {
     }
 }
 
+/// The lineages beside the configured one, whose deltas are published too.
+fn beside(
+    config: &Config,
+    log: Arc<dyn EventLog>,
+    engine: Arc<RunningEngine>,
+) -> Outcome<Option<Beside>> {
+    // Nobody asks a dataflow: its state stays empty.
+    let switch = Switch::new(Arc::new(ServingState::new(config.serving.clone())));
+    let around = Surroundings { role: Role::Dataflow, log, switch, store: None };
+    Beside::open(config, around, Box::new(move || engine.pipeline()))
+}
+
 /// A topic ahead of the bindings has deltas of events that the log does not have. The engine looks
 /// too, once it has folded all; this look is before any of that.
-fn open_publisher(log: &Arc<dyn EventLog>, lineage: Lineage) -> Outcome<DeltaPublisher> {
+pub(super) fn open_publisher(log: &Arc<dyn EventLog>, lineage: Lineage) -> Outcome<DeltaPublisher> {
     let cannot = || "cannot go on behind the published deltas".to_owned();
     let publisher = patiently(|| DeltaPublisher::open(Arc::clone(log), lineage))
         .or_stop(Exit::Failure, cannot)?;
@@ -114,6 +138,7 @@ impl Operations for Publishing {
         };
         let mut all = vec![Dependency { name: "dataflow", ready, detail }];
         all.extend(self.engine.store_dependency());
+        all.extend(self.beside.lock().as_ref().map(|beside| beside.inner().followed()));
         all
     }
 

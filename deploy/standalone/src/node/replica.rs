@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use eddyline_connect::clock::SystemClock;
 use eddyline_connect::deltas::DeltaReader;
+use eddyline_connect::features::FeatureStore;
 use eddyline_connect::log::EventLog;
 use eddyline_dataflows::{BoundFollower, BoundPositions};
 use eddyline_schemas::delta::EpochDeltas;
@@ -27,12 +28,13 @@ use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable,
 use eddyline_serving::http::{AppState, Operations, serve};
 use eddyline_serving::metrics::Metrics;
 use eddyline_serving::metrics::store::StoreMetrics;
-use eddyline_serving::recommend::Recommender;
 use eddyline_serving::state::ServingState;
 use eddyline_serving::state::reindex::Reindexer;
+use eddyline_serving::switch::Switch;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
+use super::beside::{Beside, Role, Surroundings, lineages};
 use super::bootstrap::Source;
 use super::bound::{is_passing, patiently};
 use super::http_config;
@@ -55,6 +57,8 @@ pub(crate) struct Replica {
     door: Arc<Door>,
     following: Arc<Following>,
     thread: Option<JoinHandle<()>>,
+    switch: Switch,
+    beside: Option<Beside>,
     _reindexer: Reindexer,
 }
 
@@ -76,8 +80,10 @@ impl Replica {
     pub(crate) fn open(config: Config, log: Arc<dyn EventLog>) -> Outcome<Self> {
         let store = open_store(&config)?;
         let store_metrics = store.clone().map(reader_metrics);
-        let state = ServingState::new(config.serving.clone()).beside(store.map(|store| store as _));
+        let store: Option<Arc<dyn FeatureStore>> = store.map(|store| store as _);
+        let state = ServingState::new(config.serving.clone()).beside(store.clone());
         let state = Arc::new(state);
+        let switch = Switch::new(Arc::clone(&state));
         let (source, reader) = Source::open(&config, &log, &state)?;
         let mut bindings = BoundFollower::new(Arc::clone(&log));
         patiently(|| bindings.read_on())
@@ -97,12 +103,15 @@ impl Replica {
             .name("eddyline-follow".into())
             .spawn(move || run.follow(Follower { source, reader, bindings, held: None }))
             .or_stop(Exit::Io, || "starting a thread".into())?;
+        let (told, around) = (Arc::clone(&following), Arc::clone(&log));
+        let around = Surroundings { role: Role::Serve, log: around, switch: switch.clone(), store };
+        let beside = Beside::open(&config, around, Box::new(move || told.pipeline()))?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;
         let reindexer =
             Reindexer::start(state).or_stop(Exit::Io, || "starting the index builder".into())?;
         let (door, thread) = (Arc::new(door), Some(thread));
-        Ok(Self { config, door, following, thread, _reindexer: reindexer })
+        Ok(Self { config, door, following, thread, switch, beside, _reindexer: reindexer })
     }
 
     /// Answers requests on `listener` until `shutdown` ends.
@@ -111,10 +120,13 @@ impl Replica {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Outcome {
+        let following = Arc::clone(&self.following) as _;
+        let (operations, lineages) = lineages(self.beside.as_ref(), following, &self.config.core);
         let app = AppState {
-            recommender: Recommender::new(Arc::clone(&self.following.state)),
+            switch: self.switch.clone(),
+            lineages,
             door: Arc::clone(&self.door),
-            operations: Arc::clone(&self.following) as _,
+            operations,
             metrics: Arc::new(Metrics::default()),
             config: http_config(&self.config),
             demo: None,
@@ -156,6 +168,14 @@ impl Replica {
 
     pub(super) fn operations(&self) -> &dyn Operations {
         &*self.following
+    }
+
+    pub(super) fn switch(&self) -> &Switch {
+        &self.switch
+    }
+
+    pub(super) fn lineages(&self) -> &super::beside::Inner {
+        self.beside.as_ref().expect("there is a place for a registry").inner()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use eddyline_connect::log::{EventLog, ReadError};
-use eddyline_connect::objects::{Access, ObjectError, open_objects};
+use eddyline_connect::objects::{Access, ObjectError, ObjectStore, open_objects};
 use eddyline_dataflows::snapshot::{
     Restored, SnapshotError, SnapshotStore, SnapshotWriter, newest_on_log,
 };
@@ -16,18 +16,24 @@ use super::bound::{LOOK_AGAIN, PATIENCE};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
-/// The store that `snapshots.url` names; `None` where state is kept nowhere.
+/// The snapshots in the store of [`open_place`].
 pub(crate) fn open_snapshots(config: &Config, access: Access) -> Outcome<Option<SnapshotStore>> {
+    let objects = open_place(config, access)?;
+    Ok(objects.map(|objects| SnapshotStore::new(objects, &config.core)))
+}
+
+/// The store that `snapshots.url` names, of snapshots and of lineages; `None` where state is kept
+/// nowhere.
+pub(crate) fn open_place(config: &Config, access: Access) -> Outcome<Option<Arc<dyn ObjectStore>>> {
     let Some(url) = &config.snapshots.url else { return Ok(None) };
     let opened = open_objects(url, access);
     let exit = opened.as_ref().err().map_or(Exit::Io, exit_of_objects);
     let is_away = matches!(exit, Exit::Unavailable);
     let stopped = opened.or_stop(exit, || "cannot use the snapshots of snapshots.url".into());
-    let objects = stopped.map_err(|stop| match is_away {
+    stopped.map(Some).map_err(|stop| match is_away {
         true => stop.remedy("start the object store, or correct snapshots.url"),
         false => stop,
-    })?;
-    Ok(Some(SnapshotStore::new(objects, &config.core)))
+    })
 }
 
 pub(crate) fn exit_of_objects(error: &ObjectError) -> Exit {

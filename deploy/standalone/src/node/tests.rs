@@ -1,6 +1,7 @@
 //! Two halves of a fleet in one process, over one log in memory.
 
 mod bootstrap;
+mod lineages;
 mod window;
 
 use std::sync::Arc;

@@ -65,6 +65,7 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
     let digest =
         replay(&config.core, log, how, counting(Arc::clone(&folded))).map_err(of_engine)?;
     let seconds = started.elapsed().as_secs_f64();
+    crate::lineage::register(&config)?;
     print(&digest, (folded.load(Ordering::Acquire) - began, seconds), args.output)
 }
 

@@ -13,6 +13,7 @@ use crate::door::ConsistencyToken;
 use crate::http::Shared;
 use crate::http::problem::Problem;
 use crate::http::reply::Form;
+use crate::recommend::Recommender;
 
 /// Longest wait that a request may ask for.
 pub(crate) const MAX_WAIT_MS: u64 = 2_000;
@@ -32,9 +33,9 @@ pub(crate) struct Waited {
     pub(crate) waited_ms: u64,
 }
 
-/// Waits as the request asks; `form` is how it was written.
+/// Waits as the request asks for the state that will answer it; `form` is how it was written.
 pub(crate) async fn wait(
-    shared: &Shared,
+    (shared, recommender): (&Shared, &Recommender),
     asked: &Consistency,
     form: Form,
 ) -> Result<Waited, Problem> {
@@ -42,7 +43,7 @@ pub(crate) async fn wait(
         .map_err(|error| form.invalid("/consistency/after", &error.to_string()))?;
     let began = Instant::now();
     let deadline = began + Duration::from_millis(asked.max_wait_ms.min(MAX_WAIT_MS));
-    let mut progress = shared.app.recommender.state().subscribe();
+    let mut progress = recommender.state().subscribe();
     loop {
         let epoch = covering_epoch(shared, &token);
         let applied = progress.borrow_and_update().epoch;

@@ -6,11 +6,11 @@
 
 use crate::http::AppState;
 
-/// Runs until serving's state is gone.
+/// Runs until it is aborted.
 pub(crate) async fn watch(app: AppState) {
-    let mut progress = app.recommender.state().subscribe();
-    while progress.changed().await.is_ok() {
-        let seen = *progress.borrow_and_update();
+    let mut progress = app.switch.watch();
+    loop {
+        let seen = progress.changed().await;
         let visible = app.door.freshness().take(|sample| {
             let bound = app.operations.bound_epoch_of(sample.partition, sample.offset);
             bound.is_some_and(|epoch| epoch <= seen.epoch)

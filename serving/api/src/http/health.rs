@@ -10,12 +10,14 @@ use eddyline_schemas::lineage::ALGORITHM_VERSION;
 use serde_json::{Map, Value, json};
 
 use crate::http::Shared;
+use crate::http::lineages::{LineageReport, LineageState, LineagesReport};
 use crate::http::operations::Dependency;
 use crate::http::probes::pipeline_gauges;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::request_id::RequestId;
 use crate::metrics::Gauge;
+use crate::metrics::lineages::{LineageRow, render};
 use crate::metrics::store::StoreMetrics;
 
 /// The process runs.
@@ -47,18 +49,32 @@ fn door(shared: &Shared) -> Dependency {
 
 /// Prometheus text.
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let progress = shared.app.recommender.state().progress();
+    let progress = shared.app.switch.active().state().progress();
     let mut gauges = pipeline_gauges(&*shared.app.operations).to_vec();
     gauges.push((Gauge::ServingEpoch, progress.epoch.0));
     gauges.push((Gauge::IndexItems, progress.items as u64));
     let store = shared.app.operations.store_metrics().map(StoreMetrics::render);
-    let text = shared.app.metrics.render(&gauges) + &store.unwrap_or_default();
+    let lineages = metrics_of(&shared.app.lineages.report());
+    let text = shared.app.metrics.render(&gauges) + &lineages + &store.unwrap_or_default();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// Of each lineage that is kept.
+fn metrics_of(report: &LineagesReport) -> String {
+    let row = |one: &LineageReport| LineageRow {
+        lineage: one.lineage,
+        state: one.state.name(),
+        epoch: one.epoch,
+        lag_epochs: one.lag_epochs,
+        is_active: one.lineage == report.active,
+    };
+    let kept = report.lineages.iter().filter(|one| one.state != LineageState::Retired);
+    render(&kept.map(row).collect::<Vec<_>>())
 }
 
 /// What runs here.
 pub(crate) async fn version(State(shared): State<Arc<Shared>>, id: RequestId) -> Response {
-    let progress = shared.app.recommender.state().progress();
+    let progress = shared.app.switch.active().state().progress();
     let body: Value = json!({
         "name": "eddyline",
         "version": env!("CARGO_PKG_VERSION"),

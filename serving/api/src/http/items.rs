@@ -30,10 +30,11 @@ pub(crate) async fn read(
     State(shared): State<Arc<Shared>>,
     IdInPath(item): IdInPath<ItemId>,
     id: RequestId,
-    query: Query,
+    mut query: Query,
 ) -> Result<Response, Problem> {
+    let asked = shared.asked(&mut query);
     query.finish()?;
-    let found = shared.app.recommender.item(&item);
+    let found = asked.item(&item);
     found.map(|view| reply::ok(view, &id)).map_err(|error| Form::Query.problem(&error))
 }
 

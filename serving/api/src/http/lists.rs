@@ -39,19 +39,21 @@ pub(crate) async fn similar_by_query(
     id: RequestId,
     mut query: Query,
 ) -> Result<Response, Problem> {
-    let k = results_of(&mut query);
+    let (k, asked) = (results_of(&mut query), shared.asked(&mut query));
     query.finish()?;
-    list(&shared, Form::Query, &id, move |recommender| recommender.similar(&item, k)).await
+    list((&shared, asked), Form::Query, &id, move |asked| asked.similar(&item, k)).await
 }
 
 /// Items like one item, options as JSON.
 pub(crate) async fn similar_by_body(
     State(shared): State<Arc<Shared>>,
     IdInPath(item): IdInPath<ItemId>,
-    id: RequestId,
+    (id, mut query): (RequestId, Query),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let asked = shared.asked(&mut query);
+    query.finish()?;
     let request: SimilarRequest =
         read_json(&headers, body, shared.app.config.max_body_bytes).await?;
     let k = request.num_results;
@@ -59,7 +61,7 @@ pub(crate) async fn similar_by_body(
         let detail = format!("num_results must be from 1 to {MAX_RESULTS}, got {k}");
         return Err(Problem::new(Kind::InvalidField, detail.clone()).at("/num_results", detail));
     }
-    list(&shared, Form::Body, &id, move |recommender| recommender.similar(&item, k)).await
+    list((&shared, asked), Form::Body, &id, move |asked| asked.similar(&item, k)).await
 }
 
 /// What is popular in a window, overall or in a category.
@@ -71,10 +73,10 @@ pub(crate) async fn popular(
     let windows = [("24h", PopularityWindow::Day), ("30d", PopularityWindow::Month)];
     let window = query.choice("window", &windows).unwrap_or_default();
     let category = query.text("category");
-    let k = results_of(&mut query);
+    let (k, asked) = (results_of(&mut query), shared.asked(&mut query));
     query.finish()?;
     let ask = move |recommender: &Recommender| recommender.popular(window, category.as_deref(), k);
-    list(&shared, Form::Query, &id, ask).await
+    list((&shared, asked), Form::Query, &id, ask).await
 }
 
 /// The newest items.
@@ -83,9 +85,9 @@ pub(crate) async fn newest(
     id: RequestId,
     mut query: Query,
 ) -> Result<Response, Problem> {
-    let k = results_of(&mut query);
+    let (k, asked) = (results_of(&mut query), shared.asked(&mut query));
     query.finish()?;
-    list(&shared, Form::Query, &id, move |recommender| recommender.new_items(k)).await
+    list((&shared, asked), Form::Query, &id, move |asked| asked.new_items(k)).await
 }
 
 fn results_of(query: &mut Query) -> usize {
@@ -93,12 +95,11 @@ fn results_of(query: &mut Query) -> usize {
 }
 
 async fn list(
-    shared: &Shared,
+    (shared, recommender): (&Shared, Recommender),
     form: Form,
     id: &RequestId,
     ask: impl FnOnce(&Recommender) -> Result<ItemList, RecommendError> + Send + 'static,
 ) -> Result<Response, Problem> {
-    let recommender = shared.app.recommender.clone();
     let answered = shared.compute.run(move || ask(&recommender)).await?;
     let list = answered.map_err(|error| form.problem(&error))?;
     if let Some(fallback) = list.fallback {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use eddyline_schemas::lineage::Epoch;
+use eddyline_schemas::lineage::{Epoch, Lineage};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -18,7 +18,7 @@ use crate::http::problem::{Kind, Problem};
 use crate::http::query::Query;
 use crate::http::reply;
 use crate::http::request_id::RequestId;
-use crate::state::Progress;
+use crate::switch::Watched;
 
 /// Least time between two messages of a stream.
 const STREAM_SPACING: Duration = Duration::from_millis(100);
@@ -29,14 +29,17 @@ struct Report {
     #[serde(flatten)]
     pipeline: PipelineReport,
     serving_epoch: Epoch,
+    /// Of the answers; `lineage` is the one that the dataflow folds.
+    serving_lineage: Option<Lineage>,
     items: usize,
 }
 
 fn report_of(shared: &Shared) -> Report {
-    let progress = shared.app.recommender.state().progress();
+    let progress = shared.app.switch.active().state().progress();
     Report {
         pipeline: shared.app.operations.pipeline(),
         serving_epoch: progress.epoch,
+        serving_lineage: progress.lineage,
         items: progress.items,
     }
 }
@@ -67,7 +70,7 @@ pub(crate) async fn digest(
 
 struct StreamState {
     shared: Arc<Shared>,
-    progress: watch::Receiver<Progress>,
+    progress: Watched,
     closing: watch::Receiver<bool>,
     first: bool,
     _place: OwnedSemaphorePermit,
@@ -85,7 +88,7 @@ pub(crate) async fn stream(
         return Err(Problem::new(Kind::Overloaded, full).retry_after_ms(5_000));
     };
     let state = StreamState {
-        progress: shared.app.recommender.state().subscribe(),
+        progress: shared.app.switch.watch(),
         closing: shared.closing.subscribe(),
         first: true,
         _place: place,
@@ -110,9 +113,7 @@ fn events_of(state: StreamState) -> impl Stream<Item = Result<Event, Infallible>
 }
 
 /// Ends with the first change after the spacing.
-async fn next_change(progress: &mut watch::Receiver<Progress>) {
+async fn next_change(progress: &mut Watched) {
     tokio::time::sleep(STREAM_SPACING).await;
-    if progress.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    progress.changed().await;
 }

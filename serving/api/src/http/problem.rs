@@ -38,6 +38,8 @@ pub enum Kind {
     NotFound,
     /// The route does not know this method.
     MethodNotAllowed,
+    /// It cannot be done as things are: change them first.
+    Conflict,
     /// More than the limit: send less at once.
     TooLarge,
     /// Neither of the content types or encodings that the route takes.
@@ -56,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, for the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MalformedJson,
         Self::NoEvents,
         Self::TooManyEvents,
@@ -67,6 +69,7 @@ impl Kind {
         Self::NoSuchRoute,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::Conflict,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::NoEventAccepted,
@@ -108,6 +111,7 @@ impl Kind {
                 "Method not allowed",
                 StatusCode::METHOD_NOT_ALLOWED,
             ),
+            Self::Conflict => ("/problems/conflict", "Conflict", StatusCode::CONFLICT),
             Self::TooLarge => ("/problems/too-large", "Too large", StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedMediaType => (
                 "/problems/unsupported-media-type",

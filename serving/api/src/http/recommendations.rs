@@ -23,6 +23,7 @@ use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::http::reply::Form;
 use crate::http::request_id::RequestId;
+use crate::recommend::Recommender;
 
 /// The answer, and how the wait for a consistency token ended.
 #[derive(Serialize)]
@@ -37,21 +38,24 @@ struct Answer {
 pub(crate) async fn by_query(
     State(shared): State<Arc<Shared>>,
     id: RequestId,
-    query: Query,
+    mut query: Query,
 ) -> Result<Response, Problem> {
+    let asked = shared.asked(&mut query);
     let request = request_of(query)?;
-    answer(&shared, request, Form::Query, &id).await
+    answer(&shared, (asked, request), Form::Query, &id).await
 }
 
 /// All options as JSON.
 pub(crate) async fn by_body(
     State(shared): State<Arc<Shared>>,
-    id: RequestId,
+    (id, mut query): (RequestId, Query),
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let asked = shared.asked(&mut query);
+    query.finish()?;
     let request = read_json(&headers, body, shared.app.config.max_body_bytes).await?;
-    answer(&shared, request, Form::Body, &id).await
+    answer(&shared, (asked, request), Form::Body, &id).await
 }
 
 fn request_of(mut query: Query) -> Result<RecommendRequest, Problem> {
@@ -104,7 +108,7 @@ fn consistency_of(query: &mut Query) -> Option<Consistency> {
 
 async fn answer(
     shared: &Arc<Shared>,
-    request: RecommendRequest,
+    (recommender, request): (Recommender, RecommendRequest),
     form: Form,
     id: &RequestId,
 ) -> Result<Response, Problem> {
@@ -112,13 +116,12 @@ async fn answer(
     let consistency = match &request.consistency {
         Some(asked) => {
             let began = Instant::now();
-            let waited = wait(shared, asked, form).await?;
+            let waited = wait((shared, &recommender), asked, form).await?;
             stages.0.push(("wait", began.elapsed()));
             Some(waited)
         }
         None => None,
     };
-    let recommender = shared.app.recommender.clone();
     let asked_at = Instant::now();
     let (queued, answered) =
         shared.compute.run(move || (asked_at.elapsed(), recommender.recommend(&request))).await?;

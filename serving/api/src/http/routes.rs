@@ -11,7 +11,9 @@ use axum::routing::{MethodFilter, MethodRouter};
 
 use crate::http::envelope::envelope;
 use crate::http::problem::{Kind, Problem};
-use crate::http::{Shared, events, health, items, lists, pages, pipeline, recommendations, users};
+use crate::http::{
+    Shared, events, health, items, lineages, lists, pages, pipeline, recommendations, users,
+};
 
 type Methods = MethodRouter<Arc<Shared>>;
 
@@ -68,7 +70,10 @@ pub(crate) fn routes() -> Vec<Route> {
             .on(get.clone(), items::read)
             .on(put, items::put)
             .on(delete, items::delete),
-        Route::at("/v1/items:batch").on(post, items::batch),
+        Route::at("/v1/items:batch").on(post.clone(), items::batch),
+        Route::at("/v1/lineages").on(get.clone(), lineages::list),
+        Route::at("/v1/lineages/{action}").on(post.clone(), lineages::change),
+        Route::at("/v1/lineages:rollback").on(post, lineages::rollback),
         Route::at("/v1/pipeline").on(get.clone(), pipeline::report),
         Route::at("/v1/digest").on(get.clone(), pipeline::digest),
         Route::at("/v1/stream").on(get.clone(), pipeline::stream),

@@ -27,10 +27,11 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use crate::door::{Door, DoorLimits};
+use crate::http::lineages::OneLineage;
 use crate::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
 use crate::http::{AppState, DemoInfo, HttpConfig, Operations, Persona, router};
-use crate::recommend::Recommender;
 use crate::state::{ServingConfig, ServingState};
+use crate::switch::Switch;
 
 /// 2026-03-01T12:00:00Z.
 const NOW: TimestampMs = TimestampMs(1_772_366_400_000);
@@ -100,7 +101,12 @@ impl Fixture {
             description: "likes games".to_owned(),
         };
         let app = AppState {
-            recommender: Recommender::new(Arc::new(ServingState::new(ServingConfig::default()))),
+            switch: Switch::new(Arc::new(ServingState::new(ServingConfig::default()))),
+            lineages: Arc::new(OneLineage {
+                core: ServingConfig::default().core,
+                operations: Arc::clone(&operations) as Arc<dyn Operations>,
+                why: "a test has one lineage",
+            }),
             door: Arc::new(door),
             operations: Arc::clone(&operations) as Arc<dyn Operations>,
             metrics: Arc::default(),

@@ -30,8 +30,8 @@ pub(crate) async fn features(
 ) -> Result<Response, Problem> {
     let choices = [("memory", Source::Memory), ("store", Source::Store)];
     let source = query.choice("source", &choices).unwrap_or(Source::Memory);
+    let recommender = shared.asked(&mut query);
     query.finish()?;
-    let recommender = shared.app.recommender.clone();
     let read = move || match source {
         Source::Memory => recommender.user_features(&user),
         Source::Store => recommender.stored_features(&user),

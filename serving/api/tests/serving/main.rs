@@ -7,3 +7,4 @@ mod shop;
 mod speed;
 mod state;
 mod store;
+mod switching;

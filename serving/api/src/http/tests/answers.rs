@@ -25,7 +25,7 @@ impl Fixture {
     /// Binds everything on the log to `epoch` and lets serving see it.
     fn commit(&self, epoch: u64) {
         self.operations.bound_epoch.store(epoch, Ordering::SeqCst);
-        self.app.recommender.state().apply(empty_epoch(epoch)).expect("the next epoch");
+        self.app.switch.active().state().apply(empty_epoch(epoch)).expect("the next epoch");
     }
 }
 

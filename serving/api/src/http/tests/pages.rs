@@ -98,6 +98,7 @@ async fn answers_have_the_members_that_are_described() {
     check("/v1/popular", "ItemList").await;
     check("/v1/new", "ItemList").await;
     check("/v1/pipeline", "Pipeline").await;
+    check("/v1/lineages", "Lineages").await;
     check("/version", "Version").await;
     check("/v1/demo/personas", "Personas").await;
     check("/nope", "Problem").await;
