@@ -11,6 +11,9 @@
 //!   never holds what live did not fold; a manifest holds whole epochs;
 //! * what waits is bounded: nothing more is read while files cannot be written.
 //!
+//! Archived events that ask for an erasure are what is to be erased: [`Archiver::erase`] carries
+//! out all of them, between two writes.
+//!
 //! It knows no clock and no thread: whoever drives it says when files are written.
 
 mod error;
@@ -27,7 +30,10 @@ use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::{Offset, RangeDigest, Record};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
-use crate::archive::{ArchiveError, ArchivedRow, Catalogue, Change, HashCheck, Nonce, read_rows};
+use crate::archive::{
+    ArchiveError, ArchivedRow, Catalogue, Change, Erased, HashCheck, Nonce, erase, read_rows,
+    requests,
+};
 use files::{Files, Pending};
 
 pub use error::ArchiverError;
@@ -69,6 +75,8 @@ pub struct Archiver {
     waiting: Files,
     /// Files that are on their way, to be tried again until they are there.
     pending: Option<Pending>,
+    /// Of an erasure that has begun and is not over.
+    erasing: Option<Nonce>,
 }
 
 impl Archiver {
@@ -98,6 +106,7 @@ impl Archiver {
             waiting: Files::behind(&catalogue),
             catalogue,
             pending: None,
+            erasing: None,
         })
     }
 
@@ -161,6 +170,36 @@ impl Archiver {
         self.catalogue.commit(&*self.objects, pending.change.clone(), pending.nonce)?;
         self.pending = None;
         Ok(())
+    }
+
+    /// What is archived.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Whether an event that asks for an erasure waits for [`Self::write`].
+    #[must_use]
+    pub fn request_waits(&self) -> bool {
+        let of_pending = |pending: &Pending| pending.change.added.iter().any(|of| of.requests > 0);
+        self.waiting.requests() > 0 || self.pending.as_ref().is_some_and(of_pending)
+    }
+
+    /// Whether there is something for [`Self::erase`].
+    #[must_use]
+    pub fn is_asked_to_erase(&self) -> bool {
+        self.erasing.is_some() || self.catalogue.requests() > 0
+    }
+
+    /// Carries out what archived events ask for. After an error that may pass it is to be called
+    /// again, before anything else.
+    pub fn erase(&mut self) -> Result<Erased, ArchiverError> {
+        let fresh = || Nonce(eddyline_connect::random::bytes());
+        let nonce = *self.erasing.get_or_insert_with(fresh);
+        let subjects = requests(&*self.objects, &self.catalogue)?;
+        let erased = erase(&*self.objects, &mut self.catalogue, &subjects, nonce)?;
+        self.erasing = None;
+        Ok(erased)
     }
 
     fn next_record(&mut self) -> Result<Option<(Offset, Record)>, ArchiverError> {

@@ -119,6 +119,6 @@ fn push(records: &mut Vec<Record>, append: Append, now: TimestampMs) -> Offset {
     let offset = records.len() as Offset;
     let append_time = records.last().map_or(now, |last| last.append_time.max(now));
     let Append { key, value, headers, .. } = append;
-    records.push(Record { append_time, key, value, headers });
+    records.push(Record { append_time, key, value, headers, erased: None });
     offset
 }

@@ -16,7 +16,7 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 
 pub use commit::{Change, TopicAdvance};
 
-use super::entry::{FileEntry, topic_folder};
+use super::entry::{FileEntry, place_of, topic_folder};
 use super::error::ArchiveError;
 use super::manifest::{Nonce, PartitionState, TopicState};
 
@@ -34,6 +34,7 @@ pub struct Catalogue {
     epoch: Epoch,
     topics: Vec<TopicState>,
     files: BTreeMap<TopicPartition, Files>,
+    erasures: Vec<Epoch>,
 }
 
 /// The files of a partition by their first offset.
@@ -77,6 +78,19 @@ impl Catalogue {
         self.topic(partition.topic)?.partitions.get(at).copied()
     }
 
+    /// The first epoch that each erasure so far has changed, in their order; 0 of one that found
+    /// nothing.
+    #[must_use]
+    pub fn erasures(&self) -> &[Epoch] {
+        &self.erasures
+    }
+
+    /// Events that ask for an erasure which is not carried out.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.all_files().map(|file| file.requests).sum()
+    }
+
     /// The live files of a partition, in offset order.
     pub fn files(&self, partition: TopicPartition) -> impl Iterator<Item = &FileEntry> {
         self.files.get(&partition).into_iter().flat_map(BTreeMap::values)
@@ -116,9 +130,9 @@ impl Catalogue {
     /// or between a compaction's manifest and its deletions.
     ///
     /// Our own readers never see them, but DuckDB and its like read by pattern
-    /// (`user_events/v1/**/*.parquet`) and would count their rows twice: whoever is the only writer
-    /// deletes them before it goes on, and before it writes a file under the same name that a newer
-    /// build would encode otherwise.
+    /// (`user_events/v1/**/*.parquet`) and would count their rows twice, and find there what was
+    /// erased: whoever is the only writer deletes them before it goes on, and before it writes a file
+    /// under the same name that a newer build would encode otherwise.
     pub fn orphans(&self, store: &dyn ObjectStore) -> Result<Vec<ObjectInfo>, ArchiveError> {
         let live: std::collections::BTreeSet<&ObjectName> =
             self.all_files().map(|file| &file.name).collect();
@@ -128,5 +142,21 @@ impl Catalogue {
             orphans.extend(there.into_iter().filter(|object| !live.contains(&object.name)));
         }
         Ok(orphans)
+    }
+
+    /// Deletes the orphans that lie before the archive's end; how many. What lies behind it may be
+    /// the next files of an archiver that is at work; nobody else may write meanwhile.
+    pub fn sweep(&self, store: &dyn ObjectStore) -> Result<usize, ArchiveError> {
+        let mut swept = 0;
+        for orphan in self.orphans(store)? {
+            let is_before = |(partition, first): &(TopicPartition, Offset)| {
+                self.position(*partition).is_some_and(|state| *first < state.next)
+            };
+            if place_of(&orphan.name).as_ref().is_some_and(is_before) {
+                store.delete(&orphan.name)?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! New files first, then one manifest that adds them and removes the old ones, then the old
 //! objects are deleted: wherever this dies, what the newest manifest names is whole, and what else
-//! lies there is an orphan.
+//! lies there is an orphan, which the next one deletes. Erased rows stay erased.
 
 use bytes::Bytes;
 use eddyline_connect::objects::{ObjectName, ObjectStore};
@@ -41,6 +41,7 @@ pub fn compact(
         }
     }
     if done.added.is_empty() {
+        catalogue.sweep(store)?;
         return Ok(done);
     }
     let change = Change {
@@ -53,6 +54,7 @@ pub fn compact(
     for name in &done.removed {
         store.delete(name)?;
     }
+    catalogue.sweep(store)?;
     Ok(done)
 }
 
@@ -102,8 +104,11 @@ fn merge(store: &dyn ObjectStore, files: &[FileEntry]) -> Result<FileEntry, Arch
         }
     }
     let built = builder.finish()?;
-    store.put_if_absent(&built.name, built.bytes)?;
-    Ok(built.entry)
+    let declared = files.iter().filter_map(|file| file.erased).map(|erased| erased.rows);
+    if declared.sum::<u64>() != built.entry.erased.map_or(0, |erased| erased.rows) {
+        return Err(ArchiveError::damaged(&first.name, "it lacks rows that no erasure took"));
+    }
+    built.store(store)
 }
 
 /// The bytes of a live file.
