@@ -25,6 +25,7 @@ mod footer;
 mod log;
 mod manifest;
 mod read;
+mod receipt;
 mod row;
 mod schema;
 mod verify;
@@ -38,6 +39,7 @@ pub use error::ArchiveError;
 pub use log::ArchiveLog;
 pub use manifest::{Nonce, PartitionState, TopicState};
 pub use read::{HashCheck, read_rows, read_rows_in};
+pub use receipt::{Outstanding, Surroundings, outstanding, receipts, write_receipt};
 pub use row::{ArchivedRow, Content};
 pub use verify::{Finding, Progress, VerifyReport, verify};
 

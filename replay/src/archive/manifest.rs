@@ -85,7 +85,7 @@ impl Manifest {
     /// The bytes of the module doc.
     pub(super) fn encode(&self) -> Vec<u8> {
         let body = serde_json::to_string(&Body::from(self)).expect("texts and numbers are JSON");
-        wrapped(&body).into_bytes()
+        wrapped("manifest", &body).into_bytes()
     }
 
     /// Reads what [`Self::encode`] wrote, under this name.
@@ -94,7 +94,7 @@ impl Manifest {
         let wrapper: Wrapper<'_> =
             serde_json::from_slice(bytes).map_err(|error| damaged(&error))?;
         let text = wrapper.manifest.get();
-        if wrapped(text).as_bytes() != bytes {
+        if wrapped("manifest", text).as_bytes() != bytes {
             return Err(damaged(&"its bytes are not those of its BLAKE3"));
         }
         let Versioned { version } = serde_json::from_str(text).map_err(|error| damaged(&error))?;
@@ -110,8 +110,9 @@ impl Manifest {
     }
 }
 
-fn wrapped(body: &str) -> String {
-    format!("{{\"manifest\":{body},\"blake3\":\"{}\"}}\n", Digest::of(body.as_bytes()))
+/// A body under its name, with its BLAKE3.
+pub(super) fn wrapped(name: &str, body: &str) -> String {
+    format!("{{\"{name}\":{body},\"blake3\":\"{}\"}}\n", Digest::of(body.as_bytes()))
 }
 
 #[derive(Deserialize)]
@@ -317,7 +318,7 @@ fn digest(text: &str) -> Result<Digest, String> {
     Digest::from_hex(text).ok_or_else(|| format!("{text:?} is no BLAKE3"))
 }
 
-fn hex(bytes: [u8; 16]) -> String {
+pub(super) fn hex(bytes: [u8; 16]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
