@@ -12,6 +12,9 @@
 //!   never holds what live did not fold; a manifest holds whole epochs;
 //! * what waits is bounded: nothing more is read while files cannot be written.
 //!
+//! Archived events that ask for an erasure are what is to be erased: [`Archiver::erase`] carries
+//! out all of them, between two writes.
+//!
 //! It knows no clock and no thread: whoever drives it says when files are written.
 
 mod error;
@@ -21,7 +24,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use eddyline_connect::log::{EventLog, ReadLimit};
-use eddyline_connect::objects::ObjectStore;
+use eddyline_connect::objects::{ObjectInfo, ObjectStore};
 use eddyline_schemas::binding::{Accepted, Binding, BindingFold, BoundRange};
 use eddyline_schemas::codec::decode_binding;
 use eddyline_schemas::lineage::Epoch;
@@ -29,7 +32,8 @@ use eddyline_schemas::record::{Offset, RangeDigest, Record};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use crate::archive::{
-    ArchiveError, ArchivedRow, Catalogue, Change, HashCheck, Nonce, Since, read_rows,
+    self, ArchiveError, ArchivedRow, Catalogue, Erased, HashCheck, Nonce, Since, erase, read_rows,
+    requests,
 };
 use files::{Files, Pending};
 
@@ -75,6 +79,8 @@ pub struct Archiver {
     waiting: Files,
     /// Files that are on their way, to be tried again until they are there.
     pending: Option<Pending>,
+    /// Of an erasure that has begun and is not over.
+    erasing: Option<Nonce>,
 }
 
 impl Archiver {
@@ -84,12 +90,9 @@ impl Archiver {
         objects: Arc<dyn ObjectStore>,
         limits: ArchiverLimits,
     ) -> Result<Self, ArchiverError> {
-        let catalogue = claim(&*log, &*objects)?;
-        for orphan in catalogue.orphans(&*objects)? {
-            tracing::info!(object = %orphan.name, "no manifest names it: removed");
-            objects.delete(&orphan.name).map_err(ArchiveError::from)?;
-        }
-        let fold = fold_of(&catalogue, &*objects)?;
+        let (mut catalogue, listed) = claim(&*log, &*objects)?;
+        catalogue.delete_unnamed(&*objects, listed)?;
+        let fold = fold_of(&mut catalogue, &*objects)?;
         let next = |partition| catalogue.position(partition).map_or(0, |position| position.next);
         let (next_binding, next_digest) = (next(BINDINGS), next(DIGESTS));
         Ok(Self {
@@ -104,6 +107,7 @@ impl Archiver {
             waiting: Files::behind(&catalogue),
             catalogue,
             pending: None,
+            erasing: None,
         })
     }
 
@@ -186,6 +190,36 @@ impl Archiver {
         Err(ArchiveError::Superseded { number: self.catalogue.number() + 1 }.into())
     }
 
+    /// What is archived.
+    #[must_use]
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Whether an event that asks for an erasure waits for [`Self::write`].
+    #[must_use]
+    pub fn request_waits(&self) -> bool {
+        let of_pending = |pending: &Pending| pending.change.added.iter().any(|of| of.requests > 0);
+        self.waiting.requests() > 0 || self.pending.as_ref().is_some_and(of_pending)
+    }
+
+    /// Whether there is something for [`Self::erase`].
+    #[must_use]
+    pub fn is_asked_to_erase(&self) -> bool {
+        self.erasing.is_some() || self.catalogue.requests() > 0
+    }
+
+    /// Carries out what archived events ask for. After an error that may pass it is to be called
+    /// again, before anything else.
+    pub fn erase(&mut self) -> Result<Erased, ArchiverError> {
+        let fresh = || Nonce(eddyline_connect::random::bytes());
+        let nonce = *self.erasing.get_or_insert_with(fresh);
+        let subjects = requests(&*self.objects, &self.catalogue)?;
+        let erased = erase(&*self.objects, &mut self.catalogue, &subjects, nonce)?;
+        self.erasing = None;
+        Ok(erased)
+    }
+
     fn next_record(&mut self) -> Result<Option<(Offset, Record)>, ArchiverError> {
         if self.read.is_empty() {
             if self.read_to >= self.log.end_offset(BINDINGS)? {
@@ -256,14 +290,18 @@ impl Archiver {
     }
 }
 
-/// The catalogue, once a manifest of ours is its newest: see the module doc.
-fn claim(log: &dyn EventLog, objects: &dyn ObjectStore) -> Result<Catalogue, ArchiverError> {
+/// The catalogue, once a manifest of ours is its newest (see the module doc), and what lay in the
+/// archive before that.
+fn claim(
+    log: &dyn EventLog,
+    objects: &dyn ObjectStore,
+) -> Result<(Catalogue, Vec<ObjectInfo>), ArchiverError> {
     for _ in 0..CLAIMS {
+        let listed = archive::objects(objects)?;
         let mut catalogue = Catalogue::open(objects)?;
         check_same_log(log, &catalogue)?;
-        let nothing = Change { epoch: catalogue.epoch(), ..Change::default() };
-        match catalogue.commit(objects, nothing, Nonce(eddyline_connect::random::bytes())) {
-            Ok(()) => return Ok(catalogue),
+        match catalogue.claim(objects, Nonce(eddyline_connect::random::bytes())) {
+            Ok(()) => return Ok((catalogue, listed)),
             Err(ArchiveError::Superseded { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -289,8 +327,31 @@ fn check_same_log(log: &dyn EventLog, catalogue: &Catalogue) -> Result<(), Archi
     Ok(())
 }
 
-/// The fold of the bindings that are archived.
-fn fold_of(catalogue: &Catalogue, objects: &dyn ObjectStore) -> Result<BindingFold, ArchiverError> {
+/// The fold of the bindings that are archived. Files that are rewritten while they are read are read
+/// again, as they are then.
+fn fold_of(
+    catalogue: &mut Catalogue,
+    objects: &dyn ObjectStore,
+) -> Result<BindingFold, ArchiverError> {
+    for _ in 0..TRIES {
+        match fold_files(catalogue, objects) {
+            Err(ArchiverError::Archive(missing @ ArchiveError::Missing { .. })) => {
+                let Since { newest, is_claimed, is_advanced } = catalogue.since(objects)?;
+                if is_claimed || is_advanced || newest == *catalogue {
+                    return Err(missing.into());
+                }
+                *catalogue = newest;
+            }
+            folded => return folded,
+        }
+    }
+    fold_files(catalogue, objects)
+}
+
+fn fold_files(
+    catalogue: &Catalogue,
+    objects: &dyn ObjectStore,
+) -> Result<BindingFold, ArchiverError> {
     let mut fold = BindingFold::default();
     for file in catalogue.files(BINDINGS) {
         let bytes = objects.get(&file.name).map_err(ArchiveError::from)?;

@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod archiver;
+mod descent;
 pub mod evaluate;
 pub mod following;
 pub mod lineages;
@@ -15,6 +16,7 @@ mod report;
 pub mod trim;
 pub mod verify;
 
+pub use descent::{descended, erased_from};
 pub use evaluate::{Evaluation, evaluate};
 pub use recompute::recompute;
 pub use report::{ModelReport, Report};

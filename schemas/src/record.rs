@@ -64,6 +64,9 @@ pub struct Record {
     pub value: Bytes,
     /// Name and value, in the producer's order.
     pub headers: Vec<(String, Bytes)>,
+    /// Of a record that was erased on request: its hash, all that is left of it but the append
+    /// time. Only the archive has such records.
+    pub erased: Option<Digest>,
 }
 
 /// Header that names the encoding of a value.
@@ -78,9 +81,19 @@ impl Record {
         self.headers.iter().any(|(name, value)| name == CONTENT_TYPE && value == PROTOBUF)
     }
 
-    /// The record hash of the module doc.
+    /// What an erasure leaves of a record with this hash: nobody can say whose it was.
+    #[must_use]
+    pub fn erased(append_time: TimestampMs, hash: Digest) -> Self {
+        let (key, value, headers) = (Bytes::new(), Bytes::new(), Vec::new());
+        Self { append_time, key, value, headers, erased: Some(hash) }
+    }
+
+    /// The record hash of the module doc; of an erased record, that which it had.
     #[must_use]
     pub fn hash(&self) -> Digest {
+        if let Some(hash) = self.erased {
+            return hash;
+        }
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.append_time.0.to_le_bytes());
         update_sized(&mut hasher, &self.key);
@@ -176,6 +189,7 @@ mod tests {
             key: Bytes::from_static(b"k"),
             value: Bytes::from_static(b"v"),
             headers: vec![("a".into(), Bytes::from_static(b"b"))],
+            erased: None,
         }
     }
 
@@ -193,6 +207,14 @@ mod tests {
         hashes.sort();
         hashes.dedup();
         assert_eq!(hashes.len(), 6);
+    }
+
+    #[test]
+    fn an_erased_record_keeps_its_hash_and_nothing_else() {
+        let (append_time, hash) = (record().append_time, record().hash());
+        let erased = Record::erased(append_time, hash);
+        assert_eq!((erased.hash(), erased.append_time), (hash, append_time));
+        assert!(erased.key.is_empty() && erased.value.is_empty() && erased.headers.is_empty());
     }
 
     #[test]

@@ -144,6 +144,6 @@ fn push(partition: &mut Partition, append: Append, now: TimestampMs) -> Offset {
     let (offset, records) = (partition.end(), &mut partition.records);
     let append_time = records.back().map_or(now, |last| last.append_time.max(now));
     let Append { key, value, headers, .. } = append;
-    records.push_back(Record { append_time, key, value, headers });
+    records.push_back(Record { append_time, key, value, headers, erased: None });
     offset
 }

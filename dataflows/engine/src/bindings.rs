@@ -6,7 +6,6 @@ use std::sync::Arc;
 use eddyline_connect::log::{EventLog, ReadBatch, ReadLimit};
 use eddyline_schemas::binding::{Accepted, Binding, BindingFold, Control, ControlAction};
 use eddyline_schemas::codec::decode_binding;
-use eddyline_schemas::decode::{Refusal, RefusalKind};
 use eddyline_schemas::record::{Offset, RangeDigest};
 use eddyline_schemas::snapshot::{LogPosition, PartitionPosition};
 use eddyline_schemas::time::TimestampMs;
@@ -15,7 +14,7 @@ use eddyline_schemas::topic::{Topic, TopicPartition};
 use crate::at_work::{self, RecordAt, Stage};
 use crate::bound::EpochInput;
 use crate::error::EngineError;
-use crate::intake::{Judged, PartitionClock};
+use crate::intake::{Judged, PartitionClock, refused};
 use crate::sequencer::epoch_input;
 
 /// The one partition of the bindings topic.
@@ -163,7 +162,8 @@ impl BoundReader {
         let clock = self.clocks.entry(partition).or_insert_with(new_clock);
         let judge = |(offset, record): &(Offset, eddyline_schemas::record::Record)| {
             if self.skipped.contains(&(partition, *offset)) {
-                return clock.skip(*offset, record, skipped());
+                let why = "passed over by an operator's control";
+                return clock.skip(*offset, record, refused(why));
             }
             at_work::on_record(RecordAt { partition, offset: *offset });
             clock.judge(*offset, record)
@@ -266,14 +266,5 @@ impl Reading {
             partition: range.partition,
             range: range.start..range.end,
         }
-    }
-}
-
-fn skipped() -> Refusal {
-    Refusal {
-        kind: RefusalKind::InvalidField,
-        pointer: String::new(),
-        detail: "passed over by an operator's control".to_owned(),
-        event_id: None,
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use eddyline_schemas::decode::{Refusal, decode_record};
+use eddyline_schemas::decode::{Refusal, RefusalKind, decode_record};
 use eddyline_schemas::record::{Digest, Offset, Record};
 use eddyline_schemas::time::{HOUR_MS, TimestampMs};
 use eddyline_schemas::topic::{Topic, TopicPartition};
@@ -64,8 +64,11 @@ impl PartitionClock {
         self.clock
     }
 
-    /// Judges the next record of the partition.
+    /// Judges the next record of the partition. One that was erased is as if it had never been valid.
     pub(crate) fn judge(&mut self, offset: Offset, record: &Record) -> Judged {
+        if record.erased.is_some() {
+            return self.skip(offset, record, refused("erased on request"));
+        }
         let verdict = match decode_record(self.at, offset, record) {
             Err(refusal) => Verdict::DeadLetter(Box::new(refusal)),
             Ok(event) => {
@@ -82,7 +85,7 @@ impl PartitionClock {
         Judged { offset, hash: record.hash(), verdict, clock: self.clock }
     }
 
-    /// A record that a control said to pass over.
+    /// A record that is passed over: it moves nothing.
     pub(crate) fn skip(&self, offset: Offset, record: &Record, refusal: Refusal) -> Judged {
         let verdict = Verdict::DeadLetter(Box::new(refusal));
         Judged { offset, hash: record.hash(), verdict, clock: self.clock }
@@ -102,6 +105,12 @@ impl PartitionClock {
         self.clock = self.clock.max(event_time);
         self.clock.0.div_euclid(HOUR_MS)
     }
+}
+
+/// Why a record is passed over that nobody looks at.
+pub(crate) fn refused(why: &str) -> Refusal {
+    let (kind, pointer) = (RefusalKind::InvalidField, String::new());
+    Refusal { kind, pointer, detail: why.to_owned(), event_id: None }
 }
 
 #[cfg(test)]
@@ -124,6 +133,7 @@ mod tests {
             key: Bytes::new(),
             value: Bytes::from(value),
             headers: Vec::new(),
+            erased: None,
         }
     }
 
@@ -151,6 +161,16 @@ mod tests {
         assert!(matches!(judged.verdict, Verdict::Valid(_)), "{judged:?}");
         assert_eq!(judged.event_time(), None);
         assert_eq!(judged.clock, TimestampMs(i64::MIN));
+    }
+
+    #[test]
+    fn an_erased_record_is_a_dead_letter_with_its_old_hash_and_moves_nothing() {
+        let at = TopicPartition { topic: Topic::UserEvents, partition: 0 };
+        let mut clock = PartitionClock::new(at, 0);
+        let was = record(5, Topic::UserEvents);
+        let judged = clock.judge(0, &Record::erased(was.append_time, was.hash()));
+        assert!(matches!(judged.verdict, Verdict::DeadLetter(_)));
+        assert_eq!((judged.hash, judged.clock), (was.hash(), TimestampMs(i64::MIN)));
     }
 
     #[test]

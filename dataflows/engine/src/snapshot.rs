@@ -40,4 +40,4 @@ pub(crate) use export::sections_of;
 pub use restored::Restored;
 pub(crate) use restored::gate_from;
 pub use store::{SnapshotStore, Written};
-pub use writer::SnapshotWriter;
+pub use writer::{SnapshotWish, SnapshotWriter};

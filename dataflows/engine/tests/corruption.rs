@@ -163,7 +163,7 @@ fn a_topic_that_was_made_anew_is_named() {
     bound.records.iter().for_each(|stored| append(stored.at, stored.record.clone()));
     for value in bound.bindings {
         let (append_time, key) = (TimestampMs(0), Bytes::new());
-        append(BINDINGS, Record { append_time, key, value, headers: Vec::new() });
+        append(BINDINGS, Record { append_time, key, value, headers: Vec::new(), erased: None });
     }
     let log: Arc<dyn EventLog> = Arc::new(log);
     let error = refolded(&core(), &log, 1, None).expect_err("the topics are others");

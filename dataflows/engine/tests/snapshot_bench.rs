@@ -66,7 +66,8 @@ fn epoch(number: u64) -> EpochInput {
         let at = TopicPartition { topic, partition: 0 };
         let append_time = TimestampMs(NOW);
         let value = Bytes::from(text);
-        let record = Record { append_time, key: Bytes::new(), value, headers: Vec::new() };
+        let record =
+            Record { append_time, key: Bytes::new(), value, headers: Vec::new(), erased: None };
         let event = decode_record(at, n, &record).expect("a valid event");
         let event_time = event.timestamp.unwrap_or(append_time);
         let times = EventTimes { event_time, clock_hour: event_time.0.div_euclid(HOUR_MS) };

@@ -269,6 +269,23 @@ fn a_damaged_part_is_written_anew_and_not_used_again() {
     assert_eq!(newest(&objects).expect("valid"), Some(6));
 }
 
+/// An erasure wants the older ones gone, and never takes the last.
+#[test]
+fn what_is_older_than_an_erasure_goes_once_there_is_a_newer_one() {
+    let objects = holding(&[3, 6]);
+    let forget = |epoch| {
+        let store = store(Arc::<MemoryObjects>::clone(&objects));
+        store.forget_before(lineage(), Epoch(epoch)).expect("memory never fails")
+    };
+    let count = || names(&*objects, "manifests").len();
+    assert_eq!((forget(7), count()), (None, 2), "there is no newer one");
+    assert_eq!((forget(3), count()), (Some(0), 2), "there is no older one");
+    assert!(forget(6).is_some_and(|deleted| deleted >= 2) && count() == 1);
+    assert_eq!((forget(6), count()), (Some(0), 1), "once is enough");
+    let newest = store(Arc::<MemoryObjects>::clone(&objects)).newest_valid(lineage());
+    assert_eq!(newest.expect("memory can be read").expect("it is whole").epoch(), Epoch(6));
+}
+
 #[test]
 fn garbage_is_what_neither_of_the_two_newest_needs() {
     let objects = holding(&[1, 2, 4]);

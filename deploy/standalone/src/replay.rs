@@ -12,8 +12,10 @@ use std::sync::Arc;
 
 use eddyline_connect::log::EventLog;
 use eddyline_connect::objects::Access;
-use eddyline_replay::ReplayError;
+use eddyline_model::config::CoreConfig;
 use eddyline_replay::archive::ArchiveLog;
+use eddyline_replay::{ReplayError, descended, erased_from};
+use eddyline_schemas::lineage::Epoch;
 
 use crate::archive::{no_archive, of_archive, open_archive};
 use crate::config::{Config, ConfigArgs, FlagValue, load};
@@ -85,17 +87,38 @@ impl HistoryArgs {
         load(config, &[&flags[..], more].concat())
     }
 
-    /// What is folded, as a log.
-    fn open(&self, config: &Config) -> Outcome<Arc<dyn EventLog>> {
+    /// What is folded.
+    fn open(&self, config: &Config) -> Outcome<History> {
         if self.log || config.archive.url.is_none() {
-            return open_event_log(config);
+            return Ok(History { log: open_event_log(config)?, erasures: Vec::new() });
         }
         let objects = open_archive(config, Access::Read)?;
         let log = ArchiveLog::open(objects).map_err(|error| of_archive(error, config))?;
         if log.catalogue().number() == 0 {
             return Err(no_archive(config));
         }
-        Ok(Arc::new(log))
+        let erasures = log.catalogue().erasures().to_vec();
+        Ok(History { log: Arc::new(log), erasures })
+    }
+}
+
+/// Recorded history as a log, and the first epochs that erasures changed of it.
+struct History {
+    log: Arc<dyn EventLog>,
+    erasures: Vec<Epoch>,
+}
+
+impl History {
+    /// The configuration under which it is folded up to `until`, and a word about it if it is no
+    /// longer what live folded.
+    fn core(&self, core: &CoreConfig, until: Epoch) -> CoreConfig {
+        let child = descended(core, &self.erasures, Some(until));
+        if child.descent.is_some() {
+            let from = erased_from(&self.erasures).unwrap_or_default();
+            let (lineage, parent) = (child.lineage(), core.lineage());
+            tracing::info!(%lineage, %parent, "erased from epoch {from} on: a child lineage");
+        }
+        child
     }
 }
 

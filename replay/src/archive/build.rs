@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eddyline_connect::objects::ObjectName;
+use eddyline_connect::objects::{ObjectError, ObjectName, ObjectStore};
 use eddyline_schemas::codec::decode_binding;
 use eddyline_schemas::decode::decode_record;
 use eddyline_schemas::record::Digest;
@@ -15,7 +15,7 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::writer::SerializedFileWriter;
 
 use super::column::{Row, Says};
-use super::entry::{FileEntry, file_name};
+use super::entry::{ErasedRows, FileEntry, file_name};
 use super::error::ArchiveError;
 use super::row::ArchivedRow;
 use super::{footer, schema};
@@ -40,6 +40,9 @@ pub struct FileBuilder {
     group_bytes: usize,
     span: Option<Span>,
     bytes: u64,
+    generation: u32,
+    erased: Option<ErasedRows>,
+    requests: u64,
 }
 
 /// A finished file, not yet stored.
@@ -51,6 +54,21 @@ pub struct Built {
     pub bytes: Bytes,
     /// What the manifest says of it.
     pub entry: FileEntry,
+}
+
+impl Built {
+    /// Stores the file, under a later generation's name where another object has its own: the
+    /// leftover of somebody who died before a manifest named it.
+    pub(super) fn store(self, store: &dyn ObjectStore) -> Result<FileEntry, ArchiveError> {
+        let Self { bytes, mut entry, .. } = self;
+        loop {
+            match store.put_if_absent(&entry.name, bytes.clone()) {
+                Ok(()) => return Ok(entry),
+                Err(ObjectError::Conflict { .. }) => entry = entry.next_generation(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// What the rows so far cover.
@@ -77,7 +95,16 @@ impl FileBuilder {
             group_bytes: 0,
             span: None,
             bytes: 0,
+            generation: 0,
+            erased: None,
+            requests: 0,
         })
+    }
+
+    /// The file is `file` written anew.
+    #[must_use]
+    pub(super) fn instead_of(self, file: &FileEntry) -> Self {
+        Self { generation: file.generation + 1, ..self }
     }
 
     /// Adds the next row of the partition: offsets ascend, epochs never fall.
@@ -97,7 +124,12 @@ impl FileBuilder {
         let bytes = row.payload_bytes();
         self.bytes += bytes as u64;
         self.group_bytes += bytes;
-        self.group.push(decoded(self.partition, row));
+        if row.record().is_none() {
+            self.erased = Some(ErasedRows::and_one(self.erased, row.epoch));
+        }
+        let row = decoded(self.partition, row);
+        self.requests += u64::from(row.asks_for_erasure());
+        self.group.push(row);
         if self.group.len() >= GROUP_ROWS || self.group_bytes >= GROUP_BYTES {
             let partition = self.partition;
             self.write_group().map_err(|source| ArchiveError::Encode { partition, source })?;
@@ -117,6 +149,12 @@ impl FileBuilder {
         self.bytes
     }
 
+    /// Events so far that ask for an erasure.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
     /// The partition's chain after the last row.
     #[must_use]
     pub fn chain(&self) -> Digest {
@@ -133,7 +171,7 @@ impl FileBuilder {
         };
         let offsets = (first.offset, last.offset);
         let mut entry = FileEntry {
-            name: file_name(partition, first.append_time(), offsets, last.epoch),
+            name: file_name(partition, first.append_time(), offsets, (last.epoch, self.generation)),
             partition,
             first: first.offset,
             last: last.offset,
@@ -144,6 +182,9 @@ impl FileBuilder {
             blake3: Digest::default(),
             chain_before: self.chain_before,
             chain_after: self.chain,
+            generation: self.generation,
+            erased: self.erased,
+            requests: self.requests,
         };
         for pair in footer::pairs(&entry) {
             self.writer.append_key_value_metadata(pair);
@@ -225,8 +266,13 @@ mod tests {
         let append_time = TimestampMs(1);
         let (key, value) = (Bytes::new(), Bytes::from_static(b"v"));
         let row = |offset| {
-            let record =
-                Record { append_time, key: key.clone(), value: value.clone(), headers: Vec::new() };
+            let record = Record {
+                append_time,
+                key: key.clone(),
+                value: value.clone(),
+                headers: Vec::new(),
+                erased: None,
+            };
             ArchivedRow::new(offset, Epoch(1), record)
         };
         let mut builder =

@@ -7,19 +7,19 @@
 mod commit;
 mod open;
 mod since;
+mod sweep;
 
 use std::collections::BTreeMap;
 
-use eddyline_connect::objects::{ObjectInfo, ObjectName, ObjectStore};
 use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::{Digest, Offset};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
 pub use commit::{Change, TopicAdvance};
 pub use since::Since;
+pub use sweep::objects;
 
-use super::entry::{FileEntry, topic_folder};
-use super::error::ArchiveError;
+use super::entry::FileEntry;
 use super::manifest::{Nonce, PartitionState, TopicState};
 
 pub(super) use commit::broken_link;
@@ -36,6 +36,7 @@ pub struct Catalogue {
     epoch: Epoch,
     topics: Vec<TopicState>,
     files: BTreeMap<TopicPartition, Files>,
+    erasures: Vec<Epoch>,
 }
 
 /// The files of a partition by their first offset.
@@ -79,6 +80,19 @@ impl Catalogue {
         self.topic(partition.topic)?.partitions.get(at).copied()
     }
 
+    /// The first epoch that each erasure so far has changed, in their order; 0 of one that found
+    /// nothing.
+    #[must_use]
+    pub fn erasures(&self) -> &[Epoch] {
+        &self.erasures
+    }
+
+    /// Events that ask for an erasure which is not carried out.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.all_files().map(|file| file.requests).sum()
+    }
+
     /// The live files of a partition, in offset order.
     pub fn files(&self, partition: TopicPartition) -> impl Iterator<Item = &FileEntry> {
         self.files.get(&partition).into_iter().flat_map(BTreeMap::values)
@@ -112,23 +126,5 @@ impl Catalogue {
     pub fn file_before(&self, file: &FileEntry) -> Option<&FileEntry> {
         let files = self.files.get(&file.partition)?;
         files.range(..file.first).next_back().map(|(_, before)| before)
-    }
-
-    /// Data objects that no live manifest entry names: left by a crash between file and manifest,
-    /// or between a compaction's manifest and its deletions.
-    ///
-    /// Our own readers never see them, but DuckDB and its like read by pattern
-    /// (`user_events/v1/**/*.parquet`) and would count their rows twice: whoever is the only writer
-    /// deletes them before it goes on, and before it writes a file under the same name that a newer
-    /// build would encode otherwise.
-    pub fn orphans(&self, store: &dyn ObjectStore) -> Result<Vec<ObjectInfo>, ArchiveError> {
-        let live: std::collections::BTreeSet<&ObjectName> =
-            self.all_files().map(|file| &file.name).collect();
-        let mut orphans = Vec::new();
-        for topic in Topic::ALL {
-            let there = store.list(&topic_folder(topic))?;
-            orphans.extend(there.into_iter().filter(|object| !live.contains(&object.name)));
-        }
-        Ok(orphans)
     }
 }

@@ -4,7 +4,7 @@
 //! Absent values are null; elements of a list never are.
 
 use eddyline_schemas::binding::BindingRecord;
-use eddyline_schemas::event::Event;
+use eddyline_schemas::event::{Event, EventType};
 use eddyline_schemas::record::Digest;
 use eddyline_schemas::topic::TopicPartition;
 use parquet::data_type::{
@@ -22,6 +22,13 @@ pub(super) struct Row {
     pub(super) at: TopicPartition,
     pub(super) archived: ArchivedRow,
     pub(super) says: Says,
+}
+
+impl Row {
+    /// Whether it is an event that asks for a user to be forgotten.
+    pub(super) fn asks_for_erasure(&self) -> bool {
+        matches!(&self.says, Says::Event(event) if event.event_type == EventType::Erase)
+    }
 }
 
 /// What a value says, once decoded.

@@ -2,7 +2,7 @@
 //!
 //! New files first, then one manifest that adds them and removes the old ones, then the old
 //! objects are deleted: wherever this dies, what the newest manifest names is whole, and what else
-//! lies there is an orphan. An archiver may add files meanwhile.
+//! lies there is an orphan. An archiver may add files meanwhile. Erased rows stay erased.
 
 use bytes::Bytes;
 use eddyline_connect::objects::{ObjectName, ObjectStore};
@@ -44,6 +44,7 @@ pub fn compact(
         }
     }
     if done.added.is_empty() {
+        catalogue.delete_removed(store)?;
         return Ok(done);
     }
     if let Err(error) = replace(store, catalogue, &done, nonce) {
@@ -53,9 +54,9 @@ pub fn compact(
         }
         return Err(error);
     }
-    for name in &done.removed {
-        store.delete(name)?;
-    }
+    // The last look before the last other copy goes.
+    done.added.iter().try_for_each(|file| fetch(store, file).map(drop))?;
+    catalogue.delete_removed(store)?;
     Ok(done)
 }
 
@@ -133,8 +134,11 @@ fn merge(store: &dyn ObjectStore, files: &[FileEntry]) -> Result<FileEntry, Arch
         }
     }
     let built = builder.finish()?;
-    store.put_if_absent(&built.name, built.bytes)?;
-    Ok(built.entry)
+    let declared = files.iter().filter_map(|file| file.erased).map(|erased| erased.rows);
+    if declared.sum::<u64>() != built.entry.erased.map_or(0, |erased| erased.rows) {
+        return Err(ArchiveError::damaged(&first.name, "it lacks rows that no erasure took"));
+    }
+    built.store(store)
 }
 
 /// The bytes of a live file.

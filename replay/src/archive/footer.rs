@@ -11,7 +11,7 @@ const VERSION_KEY: &str = "eddyline.version";
 /// The pairs of a file, in the order in which they are written.
 pub(super) fn pairs(entry: &FileEntry) -> Vec<KeyValue> {
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-    vec![
+    let mut pairs = vec![
         pair(VERSION_KEY, VERSION.to_string()),
         pair("eddyline.partition", entry.partition.to_string()),
         pair("eddyline.first_offset", entry.first.to_string()),
@@ -21,7 +21,12 @@ pub(super) fn pairs(entry: &FileEntry) -> Vec<KeyValue> {
         pair("eddyline.rows", entry.rows.to_string()),
         pair("eddyline.row_digest_before", entry.chain_before.to_string()),
         pair("eddyline.row_digest_after", entry.chain_after.to_string()),
-    ]
+    ];
+    if let Some(erased) = entry.erased {
+        pairs.push(pair("eddyline.erased_rows", erased.rows.to_string()));
+        pairs.push(pair("eddyline.first_erased_epoch", erased.first_epoch.0.to_string()));
+    }
+    pairs
 }
 
 /// The version that a footer names.

@@ -6,8 +6,9 @@
 //!
 //! Offsets are those of the original log, holes included: a read returns no record at or beyond
 //! `from` + the limit of records, so that a reader of a bound range never gets what lies behind it.
-//! Erased rows cannot be given back as records: reading one is [`ReadError::Corrupt`] that names
-//! the range and says that it was erased.
+//! Of a row that was erased the record has nothing but its append time and its hash
+//! ([`Record::erased`]), by which whoever folds counts it and passes over it. A row without record
+//! of which the manifest does not say so is [`ReadError::Corrupt`].
 
 mod cursor;
 
@@ -19,7 +20,7 @@ use eddyline_connect::log::{
     Append, AppendError, AppendVersion, EventLog, Guarantees, ReadBatch, ReadError, ReadLimit,
 };
 use eddyline_connect::objects::ObjectStore;
-use eddyline_schemas::record::Offset;
+use eddyline_schemas::record::{Offset, Record};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 use parking_lot::Mutex;
 
@@ -122,7 +123,7 @@ impl EventLog for ArchiveLog {
                 let from_row = group.rows.partition_point(|row| row.offset < from);
                 let is_last = self.source.is_last(partition, group.last);
                 let after = if is_last { stop } else { stop.min(group.last + 1) };
-                take(partition, &group.rows[from_row..], after, limit)
+                Ok(take(&group.rows[from_row..], after, limit))
             }
             None => Ok(ReadBatch { next: stop, ..nothing }),
         }
@@ -161,34 +162,17 @@ impl EventLog for ArchiveLog {
 }
 
 /// Records of `rows` below offset `after`, up to the limit of bytes.
-fn take(
-    partition: TopicPartition,
-    rows: &[ArchivedRow],
-    after: Offset,
-    limit: ReadLimit,
-) -> Result<ReadBatch, ReadError> {
+fn take(rows: &[ArchivedRow], after: Offset, limit: ReadLimit) -> ReadBatch {
     let mut batch = ReadBatch { records: Vec::new(), next: after };
     let mut bytes = 0_usize;
-    for (at, row) in rows.iter().enumerate().take_while(|(_, row)| row.offset < after) {
+    for row in rows.iter().take_while(|row| row.offset < after) {
         bytes = bytes.saturating_add(row.payload_bytes());
-        let is_full = bytes > limit.bytes && !batch.records.is_empty();
-        match row.record() {
-            Some(record) if !is_full => batch.records.push((row.offset, record.clone())),
-            None if batch.records.is_empty() => return Err(erased(partition, &rows[at..])),
-            _ => {
-                batch.next = row.offset;
-                return Ok(batch);
-            }
+        if bytes > limit.bytes && !batch.records.is_empty() {
+            batch.next = row.offset;
+            return batch;
         }
+        let erased = || Record::erased(row.append_time(), row.record_hash);
+        batch.records.push((row.offset, row.record().cloned().unwrap_or_else(erased)));
     }
-    Ok(batch)
-}
-
-fn erased(partition: TopicPartition, rows: &[ArchivedRow]) -> ReadError {
-    let run = rows.iter().take_while(|row| row.record().is_none());
-    let mut offsets = run.map(|row| row.offset);
-    let first = offsets.next().unwrap_or(0);
-    let last = offsets.last().unwrap_or(first);
-    let reason = "they were erased on request; only a child lineage can be built without them";
-    ReadError::Corrupt { partition, offsets: first..last + 1, reason: reason.to_owned() }
+    batch
 }

@@ -4,7 +4,11 @@
 //! that any change to it shows. The body is JSON: version, number, BLAKE3 of the whole previous
 //! manifest (zeros before the first), the writer's nonce, the last archived epoch, the position of
 //! every topic, files added and removed; and, in a *full* one, `files`, all that are live after it,
-//! so that readers begin there.
+//! so that readers begin there. Where something was erased, `erasures` has the first epoch that each
+//! erasure so far has changed, in their order (0: none), and `erased` those that this manifest
+//! carries out.
+
+mod erasures;
 
 use eddyline_connect::objects::ObjectName;
 use eddyline_schemas::lineage::Epoch;
@@ -14,8 +18,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::VERSION;
-use super::entry::FileEntry;
+use super::entry::{ErasedRows, FileEntry};
+use super::erase::Erasure;
 use super::error::ArchiveError;
+use erasures::{ErasedJson, ErasureJson};
 
 /// Random bytes by which a writer knows its own manifest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +59,10 @@ pub(super) struct Manifest {
     pub(super) removed: Vec<ObjectName>,
     /// All live files, of a full one.
     pub(super) files: Option<Vec<FileEntry>>,
+    /// The first epoch that each erasure so far has changed.
+    pub(super) erasures: Vec<Epoch>,
+    /// Those that it carries out.
+    pub(super) erased: Vec<Erasure>,
 }
 
 /// Where the manifests are.
@@ -75,7 +85,7 @@ impl Manifest {
     /// The bytes of the module doc.
     pub(super) fn encode(&self) -> Vec<u8> {
         let body = serde_json::to_string(&Body::from(self)).expect("texts and numbers are JSON");
-        wrapped(&body).into_bytes()
+        wrapped("manifest", &body).into_bytes()
     }
 
     /// Reads what [`Self::encode`] wrote, under this name.
@@ -84,7 +94,7 @@ impl Manifest {
         let wrapper: Wrapper<'_> =
             serde_json::from_slice(bytes).map_err(|error| damaged(&error))?;
         let text = wrapper.manifest.get();
-        if wrapped(text).as_bytes() != bytes {
+        if wrapped("manifest", text).as_bytes() != bytes {
             return Err(damaged(&"its bytes are not those of its BLAKE3"));
         }
         let Versioned { version } = serde_json::from_str(text).map_err(|error| damaged(&error))?;
@@ -100,8 +110,9 @@ impl Manifest {
     }
 }
 
-fn wrapped(body: &str) -> String {
-    format!("{{\"manifest\":{body},\"blake3\":\"{}\"}}\n", Digest::of(body.as_bytes()))
+/// A body under its name, with its BLAKE3.
+pub(super) fn wrapped(name: &str, body: &str) -> String {
+    format!("{{\"{name}\":{body},\"blake3\":\"{}\"}}\n", Digest::of(body.as_bytes()))
 }
 
 #[derive(Deserialize)]
@@ -132,6 +143,10 @@ struct Body {
     removed: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     files: Option<Vec<FileJson>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    erasures: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    erased: Vec<ErasureJson>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,6 +179,12 @@ struct FileJson {
     blake3: String,
     chain_before: String,
     chain_after: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    generation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erased: Option<ErasedJson>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    requests: u64,
 }
 
 impl From<&Manifest> for Body {
@@ -179,6 +200,8 @@ impl From<&Manifest> for Body {
             added: of.added.iter().map(FileJson::from).collect(),
             removed: of.removed.iter().map(ToString::to_string).collect(),
             files: of.files.as_ref().map(|files| files.iter().map(FileJson::from).collect()),
+            erasures: of.erasures.iter().map(|epoch| epoch.0).collect(),
+            erased: of.erased.iter().map(ErasureJson::from).collect(),
         }
     }
 }
@@ -212,6 +235,9 @@ impl From<&FileEntry> for FileJson {
             blake3: of.blake3.to_string(),
             chain_before: of.chain_before.to_string(),
             chain_after: of.chain_after.to_string(),
+            generation: u64::from(of.generation),
+            erased: of.erased.map(ErasedJson::from),
+            requests: of.requests,
         }
     }
 }
@@ -234,6 +260,8 @@ impl TryFrom<Body> for Manifest {
             added: of.added.into_iter().map(FileEntry::try_from).collect::<Result<_, _>>()?,
             removed: of.removed.into_iter().map(name).collect::<Result<_, _>>()?,
             files: of.files.map(files).transpose()?,
+            erasures: of.erasures.into_iter().map(Epoch).collect(),
+            erased: of.erased.into_iter().map(Erasure::try_from).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -270,8 +298,16 @@ impl TryFrom<FileJson> for FileEntry {
             blake3: digest(&of.blake3)?,
             chain_before: digest(&of.chain_before)?,
             chain_after: digest(&of.chain_after)?,
+            generation: u32::try_from(of.generation).map_err(|error| error.to_string())?,
+            erased: of.erased.map(ErasedRows::try_from).transpose()?,
+            requests: of.requests,
         })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it skips so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn topic(name: &str) -> Result<Topic, String> {

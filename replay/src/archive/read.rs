@@ -197,7 +197,7 @@ fn decode(group: &dyn RowGroupReader) -> ParquetResult<Vec<ArchivedRow>> {
         let parts = (keys.next().flatten(), values.next().flatten(), headers.next().flatten());
         let content = match parts {
             (Some(key), Some(value), Some(headers)) => {
-                Content::Record(Record { append_time, key, value, headers })
+                Content::Record(Record { append_time, key, value, headers, erased: None })
             }
             (None, None, None) => Content::Erased { append_time },
             _ => return Err(ParquetError::General(format!("offset {offset} is half erased"))),

@@ -46,6 +46,11 @@ impl Files {
         self.builders.values().map(FileBuilder::bytes).sum()
     }
 
+    /// Events that ask for an erasure.
+    pub(super) fn requests(&self) -> u64 {
+        self.builders.values().map(FileBuilder::requests).sum()
+    }
+
     pub(super) fn push(
         &mut self,
         partition: TopicPartition,

@@ -169,8 +169,9 @@ fn nothing_is_forgotten_that_the_archive_does_not_have_whole() {
     let (log, memory, _) = half_archived(55);
     let objects: Arc<dyn ObjectStore> = Arc::<MemoryObjects>::clone(&memory);
     let catalogue = Catalogue::open(&*objects).expect("it is sound");
-    let at = TopicPartition { topic: Topic::UserEvents, partition: 0 };
-    let second = catalogue.files(at).nth(1).expect("there are several").clone();
+    let mut inputs = ends(&*log).into_keys().filter(|at| Topic::INPUTS.contains(&at.topic));
+    let second = inputs.find_map(|at| catalogue.files(at).nth(1)).expect("several files").clone();
+    let at = second.partition;
     let bytes = objects.get(&second.name).expect("memory").expect("it is there");
     let mut flipped = bytes.to_vec();
     flipped[bytes.len() / 2] ^= 1;

@@ -101,7 +101,7 @@ fn an_event_is_at_most_32_kib() {
 
 fn record(value: &[u8], headers: Vec<(String, bytes::Bytes)>) -> Record {
     let (key, value) = (bytes::Bytes::new(), bytes::Bytes::copy_from_slice(value));
-    Record { append_time: NOW, key, value, headers }
+    Record { append_time: NOW, key, value, headers, erased: None }
 }
 
 fn protobuf(value: &[u8]) -> Record {

@@ -64,6 +64,7 @@ fn events_and_records() {
             key: bytes::Bytes::copy_from_slice(event.key().as_bytes()),
             value: value.clone(),
             headers: vec![(CONTENT_TYPE.to_owned(), bytes::Bytes::from_static(PROTOBUF))],
+            erased: None,
         };
         digest.add(offset, record.hash());
         let (id, origin, hash) = (&event.event_id, event.id_origin, record.hash());

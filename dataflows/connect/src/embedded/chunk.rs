@@ -145,7 +145,7 @@ impl Chunk {
         let headers = reader.u16();
         let (key, value) = (reader.bytes(key), reader.bytes(value));
         let headers = (0..headers).map(|_| reader.header()).collect();
-        Some(Record { append_time: self.append_time, key, value, headers })
+        Some(Record { append_time: self.append_time, key, value, headers, erased: None })
     }
 
     fn starts(&self) -> &[u32] {
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(chunk.offsets(), 40..43);
         for (rank, append) in appends.into_iter().enumerate() {
             let Append { key, value, headers, .. } = append;
-            let want = Record { append_time: TimestampMs(9), key, value, headers };
+            let want = Record { append_time: TimestampMs(9), key, value, headers, erased: None };
             assert_eq!(chunk.record(40 + rank as Offset), Some(want));
         }
         assert_eq!((chunk.record(39), chunk.record(43)), (None, None));

@@ -70,7 +70,7 @@ pub(super) fn decode(key: Bytes, frame: &Bytes) -> Result<Record, FrameError> {
         let name = String::from_utf8(name.into()).map_err(|_| FrameError::Headers)?;
         headers.push((name, take_part(&mut rest)?));
     }
-    Ok(Record { append_time, key, value: rest, headers })
+    Ok(Record { append_time, key, value: rest, headers, erased: None })
 }
 
 fn take<const N: usize>(rest: &mut Bytes) -> Result<[u8; N], FrameError> {

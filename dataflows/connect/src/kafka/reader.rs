@@ -67,6 +67,7 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
         key: copy(message.key()),
         value: copy(message.payload()),
         headers: native::headers(message),
+        erased: None,
     }
 }
 

@@ -62,7 +62,7 @@ impl SimDisk {
             let records = inner.partitions.entry(partition).or_default();
             let append_time = records.last().map_or(now, |last| last.append_time.max(now));
             offsets.push(records.len() as Offset);
-            records.push(Record { append_time, key, value, headers });
+            records.push(Record { append_time, key, value, headers, erased: None });
         }
         if inner.appends.is_multiple_of(self.sync_every) {
             let ends = inner.partitions.iter().map(|(at, records)| (*at, records.len()));

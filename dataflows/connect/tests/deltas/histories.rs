@@ -153,5 +153,6 @@ pub(crate) fn record_of(append: &Append) -> Record {
         key: append.key.clone(),
         value: append.value.clone(),
         headers: append.headers.clone(),
+        erased: None,
     }
 }

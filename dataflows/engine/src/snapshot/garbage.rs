@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eddyline_connect::objects::{ObjectInfo, ObjectName};
-use eddyline_schemas::lineage::Lineage;
+use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::snapshot::SnapshotManifest;
 
 use super::load::LoadError;
@@ -67,8 +67,37 @@ impl SnapshotStore {
         let parts = self.objects.list(&names.parts)?;
         let kept = self.newest(&names, lineage, &parts)?;
         let Some((_, oldest)) = kept.get(KEPT - 1) else { return Ok(0) };
-        let is_old =
-            |info: &ObjectInfo| parse(&info.name).is_some_and(|(epoch, _)| epoch < oldest.epoch);
+        self.delete_before(&names, lineage, (oldest.epoch, parts))
+    }
+
+    /// Deletes every snapshot from before `epoch`, of which an erasure says that it must go; how many
+    /// objects. `None`, and nothing is deleted, while that would be all there are: a newer one is to
+    /// be written first (I11).
+    pub fn forget_before(
+        &self,
+        lineage: Lineage,
+        epoch: Epoch,
+    ) -> Result<Option<usize>, SnapshotError> {
+        let names = Names::new(lineage);
+        let parts = self.objects.list(&names.parts)?;
+        let kept = self.newest(&names, lineage, &parts)?;
+        let is_older = |info: &ObjectInfo| parse(&info.name).is_some_and(|(at, _)| at < epoch);
+        let is_clean = !self.objects.list(&names.manifests)?.iter().any(is_older);
+        match kept.first() {
+            Some((_, newest)) if newest.epoch >= epoch => {
+                self.delete_before(&names, lineage, (epoch, parts)).map(Some)
+            }
+            Some(_) | None => Ok(is_clean.then_some(0)),
+        }
+    }
+
+    fn delete_before(
+        &self,
+        names: &Names,
+        lineage: Lineage,
+        (before, parts): (Epoch, Vec<ObjectInfo>),
+    ) -> Result<usize, SnapshotError> {
+        let is_old = |info: &ObjectInfo| parse(&info.name).is_some_and(|(epoch, _)| epoch < before);
         let manifests = self.objects.list(&names.manifests)?;
         let (old, left): (Vec<_>, Vec<_>) = manifests.into_iter().partition(is_old);
         let mut deleted = 0;
@@ -76,7 +105,7 @@ impl SnapshotStore {
             self.objects.delete(&info.name)?;
             deleted += 1;
         }
-        let loader = self.loader(&names, lineage);
+        let loader = self.loader(names, lineage);
         let mut needed: BTreeSet<ObjectName> = BTreeSet::new();
         for info in &left {
             match loader.manifest(&info.name) {

@@ -44,9 +44,23 @@ struct State {
     changed: Condvar,
 }
 
+/// Asks the writer for a snapshot that is not older than an epoch, as soon as there can be one.
+#[derive(Clone)]
+pub struct SnapshotWish(Arc<State>);
+
+impl SnapshotWish {
+    /// Wants a snapshot as of `epoch` or later.
+    pub fn want(&self, epoch: Epoch) {
+        let mut known = self.0.known.lock();
+        known.wanted = known.wanted.max(Some(epoch));
+    }
+}
+
 #[derive(Default)]
 struct Known {
     written: Option<Fed>,
+    /// See [`SnapshotWish`].
+    wanted: Option<Epoch>,
     is_busy: bool,
     rests_until: Option<TimestampMs>,
     failure: Option<String>,
@@ -61,6 +75,12 @@ impl SnapshotWriter {
         newest: Option<&Restored>,
     ) -> std::io::Result<Self> {
         Self::start_on(Arc::new(SteadyClock::default()), store, every_events, newest)
+    }
+
+    /// The way to ask for one.
+    #[must_use]
+    pub fn wish(&self) -> SnapshotWish {
+        SnapshotWish(Arc::clone(&self.state))
     }
 
     fn start_on(
@@ -136,10 +156,16 @@ impl State {
 
 impl Snapshots for SnapshotWriter {
     fn is_due(&mut self, fed: Fed) -> bool {
+        let known = self.state.known.lock();
+        let newest = known.written.map_or(Epoch(0), |written| written.epoch);
+        let is_wanted = known.wanted.is_some_and(|wanted| newest < wanted && wanted <= fed.epoch);
+        let rests = known.rests_until.is_some_and(|until| until > self.clock.now());
+        if is_wanted && !known.is_busy && !(rests && known.failure.is_some()) {
+            return true;
+        }
         if self.every_events == 0 {
             return false;
         }
-        let known = self.state.known.lock();
         let before = known.written.map_or(0, |written| written.records);
         fed.records >= before.saturating_add(self.every_events)
             && !known.is_busy
@@ -309,5 +335,12 @@ mod tests {
         let mut setup = Setup::new(0);
         let fed = setup.feed();
         assert!(!setup.writer.is_due(fed) && !setup.writer.is_due_at_end(fed));
+        let wish = setup.writer.wish();
+        wish.want(fed.epoch.next());
+        assert!(!setup.writer.is_due(fed), "it would be too old");
+        let fed = setup.feed();
+        assert!(setup.writer.is_due(fed));
+        setup.write(fed);
+        assert!(!setup.writer.is_due(fed), "it is there");
     }
 }

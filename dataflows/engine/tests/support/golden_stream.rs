@@ -80,6 +80,7 @@ fn stored_of(line: &str) -> Stored {
         key: line.key.bytes(),
         value: line.value.bytes(),
         headers: line.headers.iter().map(|(name, v)| (name.clone(), v.bytes())).collect(),
+        erased: None,
     };
     Stored { at: TopicPartition { topic, partition: line.partition }, record }
 }

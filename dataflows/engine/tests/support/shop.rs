@@ -263,7 +263,7 @@ fn stored(topic: Topic, key: &str, value: Bytes, append_time: TimestampMs) -> St
     };
     let partition = partition_for(key.as_bytes(), partitions);
     let key = Bytes::copy_from_slice(key.as_bytes());
-    let record = Record { append_time, key, value, headers: Vec::new() };
+    let record = Record { append_time, key, value, headers: Vec::new(), erased: None };
     Stored { at: TopicPartition { topic, partition }, record }
 }
 

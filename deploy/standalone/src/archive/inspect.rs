@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use eddyline_connect::objects::{Access, ObjectStore};
 use eddyline_replay::archive::{Catalogue, FileEntry, Nonce, VerifyReport, compact, verify};
+use eddyline_replay::erased_from;
 use serde_json::{Value, json};
 
 use super::{no_archive, of_archive, open_archive};
@@ -66,18 +67,19 @@ fn ls(config: &Config, format: Format) -> Outcome {
         Format::Json => print_json(&json!({
             "epoch": catalogue.epoch(),
             "manifest": catalogue.number(),
+            "erased_from": erased_from(catalogue.erasures()),
             "files": files.iter().map(|file| shown(file)).collect::<Vec<_>>(),
         })),
         Format::Ndjson => files.iter().try_for_each(|file| print_json_line(&shown(file))),
         Format::Table => {
             let row = |file: &&FileEntry| {
                 let epochs = format!("{}..{}", file.first_epoch, file.last_epoch);
-                let numbers = [file.rows, file.bytes].map(|number| number.to_string());
-                let [rows, bytes] = numbers;
-                vec![file.name.to_string(), epochs, rows, bytes]
+                let erased = file.erased.map_or(0, |erased| erased.rows);
+                let numbers = [file.rows, erased, file.bytes].map(|number| number.to_string());
+                [vec![file.name.to_string(), epochs], numbers.to_vec()].concat()
             };
             let rows: Vec<Vec<String>> = files.iter().map(row).collect();
-            print_table(&["file", "epochs", "rows", "bytes"], &rows)?;
+            print_table(&["file", "epochs", "rows", "erased", "bytes"], &rows)?;
             print_line(&format!("archived up to epoch {}", catalogue.epoch()))
         }
     }
@@ -141,6 +143,8 @@ fn shown(file: &FileEntry) -> Value {
         "first_epoch": file.first_epoch,
         "last_epoch": file.last_epoch,
         "rows": file.rows,
+        "erased": file.erased.map_or(0, |erased| erased.rows),
+        "first_erased_epoch": file.erased.map(|erased| erased.first_epoch),
         "bytes": file.bytes,
         "blake3": file.blake3,
         "row_digest": file.chain_after,

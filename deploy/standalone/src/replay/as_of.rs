@@ -1,7 +1,6 @@
 //! `eddyline replay as-of`: the state at a past epoch or time, to be asked.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use eddyline_dataflows::epoch_at;
 use eddyline_schemas::lineage::Epoch;
@@ -9,8 +8,8 @@ use eddyline_schemas::time::TimestampMs;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::HistoryArgs;
 use super::span::{Span, last_epoch};
+use super::{History, HistoryArgs};
 use crate::ask::{RecommendArgs, SimilarArgs, recommend, similar};
 use crate::client::{Client, ClientArgs, encode};
 use crate::config::{Config, ConfigArgs};
@@ -53,8 +52,9 @@ pub(super) fn run(args: &AsOfArgs, config: &ConfigArgs) -> Outcome {
     let address = args.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
     let listen_flag = ("server.listen", address.to_string(), "--listen");
     let config = args.history.load_with(config, &[listen_flag])?;
-    let log = args.history.open(&config)?;
-    let span = span(args, &config, &log)?;
+    let history = args.history.open(&config)?;
+    let (config, span) = span(args, config, &history)?;
+    let log = history.log;
     let began = span.from.as_ref().map_or(0, |from| from.epoch().0);
     let mut progress = Progress::new("epochs", span.until.0 - began);
     let told = move |epoch: Epoch| progress.set(epoch.0 - began);
@@ -87,11 +87,8 @@ pub(super) fn run(args: &AsOfArgs, config: &ConfigArgs) -> Outcome {
     served
 }
 
-fn span(
-    args: &AsOfArgs,
-    config: &Config,
-    log: &Arc<dyn eddyline_connect::log::EventLog>,
-) -> Outcome<Span> {
+fn span(args: &AsOfArgs, config: Config, history: &History) -> Outcome<(Config, Span)> {
+    let log = &history.log;
     let until = match args.when.parse::<u64>() {
         Ok(epoch) => last_epoch(Some(epoch), log)?,
         Err(_) => {
@@ -105,7 +102,9 @@ fn span(
             epoch
         }
     };
-    Span::choose(config, log, until, !args.from_start)
+    let config = Config { core: history.core(&config.core, until), ..config };
+    let span = Span::choose(&config, log, until, !args.from_start)?;
+    Ok((config, span))
 }
 
 fn ask(args: &AsOfArgs, address: SocketAddr) -> Outcome {

@@ -1,8 +1,5 @@
 //! `eddyline replay what-if` and `eddyline replay evaluate`.
 
-use std::sync::Arc;
-
-use eddyline_connect::log::EventLog;
 use eddyline_dataflows::rank::MODELS;
 use eddyline_model::config::CoreConfig;
 use eddyline_replay::quality::{Difference, Reported, Tested, test};
@@ -10,7 +7,7 @@ use eddyline_schemas::lineage::Epoch;
 use serde_json::{Value, json};
 
 use super::span::last_epoch;
-use super::{HistoryArgs, of_replay};
+use super::{History, HistoryArgs, of_replay};
 use crate::config::ConfigArgs;
 use crate::exit::{Exit, Outcome, Stop};
 use crate::output::{Format, Progress, print_json, print_json_line, print_line, print_table};
@@ -36,7 +33,7 @@ pub(crate) struct QualityArgs {
 
 /// History, and what of it is reported.
 struct Opened {
-    log: Arc<dyn EventLog>,
+    history: History,
     workers: usize,
     until: Epoch,
     core: CoreConfig,
@@ -45,10 +42,10 @@ struct Opened {
 impl QualityArgs {
     fn open(&self, config: &ConfigArgs) -> Outcome<Opened> {
         let config = self.history.load(config)?;
-        let log = self.history.open(&config)?;
-        let until = last_epoch(self.until, &log)?;
+        let history = self.history.open(&config)?;
+        let until = last_epoch(self.until, &history.log)?;
         let core = self.sampled(config.core.clone())?;
-        Ok(Opened { log, workers: config.dataflow.workers, until, core })
+        Ok(Opened { history, workers: config.dataflow.workers, until, core })
     }
 
     fn sampled(&self, mut core: CoreConfig) -> Outcome<CoreConfig> {
@@ -66,7 +63,9 @@ impl QualityArgs {
         let mut progress = Progress::new(what, opened.until.0);
         let told = move |epoch: Epoch| progress.set(epoch.0);
         let reported = Reported { until: Some(opened.until), last_days: self.last_days };
-        test(core, &opened.log, opened.workers, reported, told).map_err(of_replay)
+        let (history, workers) = (&opened.history, opened.workers);
+        let core = history.core(core, opened.until);
+        test(&core, &history.log, workers, reported, told).map_err(of_replay)
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::Instant;
 use eddyline_connect::objects::Access;
 use eddyline_dataflows::snapshot::SnapshotWriter;
 use eddyline_dataflows::{Committed, Replay, StateDigest, replay};
+use eddyline_model::config::Descent;
 use serde_json::json;
 
 use super::HistoryArgs;
 use super::span::{Span, last_epoch};
-use crate::config::ConfigArgs;
+use crate::config::{Config, ConfigArgs};
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
 use crate::node::open_snapshots;
 use crate::output::{Format, Progress, print_json, print_json_line, print_table};
@@ -36,6 +37,9 @@ pub(crate) struct RebuildArgs {
 /// Runs the verb. Interrupted, it goes on from the snapshot that it wrote last.
 pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
     let config = args.history.load(config)?;
+    let history = args.history.open(&config)?;
+    let until = last_epoch(args.until, &history.log)?;
+    let config = Config { core: history.core(&config.core, until), ..config };
     let Some(store) = open_snapshots(&config, Access::Write)? else {
         return Err(Stop::new(
             Exit::Config,
@@ -43,8 +47,7 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
         )
         .remedy("set snapshots.url to the place that the live dataflow starts from"));
     };
-    let log = args.history.open(&config)?;
-    let until = last_epoch(args.until, &log)?;
+    let log = history.log;
     let Span { from, until } = Span::choose(&config, &log, until, !args.from_start)?;
     let began = from.as_ref().map_or(0, |from| from.counts().accepted);
     // Where live writes none by itself, one at the end is what is asked for.
@@ -66,6 +69,14 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
         replay(&config.core, log, how, counting(Arc::clone(&folded))).map_err(of_engine)?;
     let seconds = started.elapsed().as_secs_f64();
     crate::lineage::register(&config)?;
+    if let Some(Descent { parent, .. }) = config.core.descent {
+        tracing::warn!(
+            lineage = %digest.lineage, %parent,
+            "rows were erased: this snapshot is of a child lineage. `up` and `dataflow` go on in the \
+             lineage of their configuration, from its own snapshots or from the log, and do not use \
+             it; `replay as-of` does"
+        );
+    }
     print(&digest, (folded.load(Ordering::Acquire) - began, seconds), args.output)
 }
 

@@ -1,14 +1,14 @@
 //! `eddyline replay verify`.
 
-use eddyline_replay::verify::{Mismatch, Verified, Verify, verify};
+use eddyline_replay::verify::{ErasedHistory, Mismatch, Verified, Verify, verify_erased};
 use eddyline_schemas::delta::digest::EpochDigest;
 use serde_json::{Value, json};
 
 use super::span::{Span, last_epoch};
 use super::{HistoryArgs, of_replay};
-use crate::config::ConfigArgs;
+use crate::config::{Config, ConfigArgs};
 use crate::exit::{Exit, Outcome, Stop};
-use crate::output::{Format, Progress, print_json, print_json_line, print_table};
+use crate::output::{Format, Progress, print_json, print_json_line, print_line, print_table};
 
 /// Flags of `replay verify`.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,16 +30,23 @@ pub(crate) struct VerifyArgs {
 /// differs before it.
 pub(super) fn run(args: &VerifyArgs, config: &ConfigArgs) -> Outcome {
     let config = args.history.load(config)?;
-    let log = args.history.open(&config)?;
-    let until = last_epoch(args.until, &log)?;
-    let Span { from, until } = Span::choose(&config, &log, until, args.from_snapshot)?;
+    let history = args.history.open(&config)?;
+    let log = &history.log;
+    let until = last_epoch(args.until, log)?;
+    let folded = Config { core: history.core(&config.core, until), ..config.clone() };
+    let Span { from, until } = Span::choose(&folded, log, until, args.from_snapshot)?;
     let began = from.as_ref().map_or(0, |from| from.epoch().0);
     let mut progress = Progress::new("epochs", until.0 - began);
     let how = Verify { from, until: Some(until), workers: config.dataflow.workers };
-    let verified = verify(&config.core, &log, how, |epoch, _| progress.set(epoch.0 - began));
+    let how = (how, &history.erasures[..]);
+    let verified = verify_erased(&config.core, log, how, |epoch, _| progress.set(epoch.0 - began));
     progress.finish();
     let verified = verified.map_err(of_replay)?;
     print(&verified, began, args.output)?;
+    if let (Some(erased), Format::Table) = (verified.erased, args.output) {
+        let ErasedHistory { from, lineage, .. } = erased;
+        print_line(&format!("erased from epoch {from} on: child lineage {lineage}"))?;
+    }
     match &verified.mismatch {
         None => Ok(()),
         Some(mismatch) => Err(mismatch_stop(mismatch)),
@@ -106,6 +113,12 @@ fn to_json(verified: &Verified, began: u64) -> Value {
         "unrecorded": verified.unrecorded,
         "state_digest": verified.state.state_digest,
         "delta_digest": verified.state.delta_digest,
+        "erased": verified.erased.map(|erased| json!({
+            "from_epoch": erased.from,
+            "lineage": erased.lineage,
+            "epochs": erased.epochs,
+            "equal": erased.equal,
+        })),
         "mismatch": mismatch,
     })
 }

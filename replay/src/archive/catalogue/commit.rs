@@ -7,6 +7,7 @@ use eddyline_schemas::record::{Digest, Offset};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
 use super::super::entry::FileEntry;
+use super::super::erase::Erasure;
 use super::super::error::ArchiveError;
 use super::super::manifest::{self, Manifest, Nonce, PartitionState, TopicState};
 use super::{Catalogue, Files};
@@ -25,6 +26,8 @@ pub struct Change {
     pub added: Vec<FileEntry>,
     /// Files that no longer count.
     pub removed: Vec<ObjectName>,
+    /// Erasures that the files carry out.
+    pub erased: Vec<Erasure>,
     /// Whether to list all live files, which every 64th manifest does anyway.
     pub full: bool,
 }
@@ -84,6 +87,8 @@ impl Catalogue {
             added: change.added,
             removed: change.removed,
             files: is_full.then(|| next.all_files().cloned().collect()),
+            erasures: next.erasures.clone(),
+            erased: change.erased,
         };
         Ok((next, manifest))
     }
@@ -106,6 +111,7 @@ impl Catalogue {
             return Err(ArchiveError::discontinuous(BINDINGS, reason));
         }
         self.epoch = change.epoch;
+        self.erasures.extend(change.erased.iter().map(|erasure| erasure.first_epoch));
         Ok(())
     }
 

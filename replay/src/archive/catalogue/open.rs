@@ -70,6 +70,7 @@ impl Catalogue {
         self.number = manifest.number;
         self.nonce = manifest.nonce;
         self.epoch = manifest.epoch;
+        self.erasures.clone_from(&manifest.erasures);
         self.topics.clone_from(&manifest.topics);
         Ok(())
     }

@@ -118,6 +118,10 @@ impl Source {
         let before = at.checked_sub(1).map(|before| file.groups()[before].1 + 1);
         let from = before.unwrap_or_else(|| self.begins_to_answer(entry));
         let rows = file.rows(at, HashCheck::Trust)?;
+        if entry.erased.is_none() && rows.iter().any(|row| row.record().is_none()) {
+            let reason = "it lacks a record that no erasure took";
+            return Err(ArchiveError::damaged(&entry.name, reason));
+        }
         Ok(Some(Group { from, last, rows, file }))
     }
 

@@ -97,7 +97,8 @@ mod tests {
         let mut builder = FileBuilder::new(partition, chain, LEVEL).expect("the schema is right");
         for offset in offsets {
             let (append_time, key) = (TimestampMs(0), Bytes::new());
-            let record = Record { append_time, key, value: Bytes::new(), headers: Vec::new() };
+            let record =
+                Record { append_time, key, value: Bytes::new(), headers: Vec::new(), erased: None };
             builder.push(ArchivedRow::new(offset, Epoch(0), record)).expect("rows are in order");
         }
         let built = builder.finish().expect("there are rows");
@@ -119,6 +120,8 @@ mod tests {
             added: files,
             removed: Vec::new(),
             files: None,
+            erasures: Vec::new(),
+            erased: Vec::new(),
         };
         store.corrupt(&manifest::name(1), Some(manifest.encode().into()));
         let report = super::super::verify(store, &mut |_| {}).expect("memory can be read");

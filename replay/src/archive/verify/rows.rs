@@ -8,7 +8,7 @@ use eddyline_schemas::record::{Digest, Offset};
 use eddyline_schemas::topic::TopicPartition;
 
 use super::super::compact::fetch;
-use super::super::entry::FileEntry;
+use super::super::entry::{ErasedRows, FileEntry};
 use super::super::error::ArchiveError;
 use super::super::read::{HashCheck, OpenFile};
 use super::super::row::ArchivedRow;
@@ -81,11 +81,12 @@ struct Seen<'a> {
     rows: u64,
     chain: Digest,
     last: Option<ArchivedRow>,
+    erased: Option<ErasedRows>,
 }
 
 impl<'a> Seen<'a> {
     fn new(file: &'a FileEntry) -> Self {
-        Self { file, rows: 0, chain: file.chain_before, last: None }
+        Self { file, rows: 0, chain: file.chain_before, last: None, erased: None }
     }
 
     fn take(&mut self, row: &ArchivedRow) -> Result<(), String> {
@@ -99,6 +100,9 @@ impl<'a> Seen<'a> {
         }
         self.rows += 1;
         self.chain = row.chain_after(self.chain);
+        if row.record().is_none() {
+            self.erased = Some(ErasedRows::and_one(self.erased, row.epoch));
+        }
         self.last = Some(row.erased());
         Ok(())
     }
@@ -115,9 +119,19 @@ impl<'a> Seen<'a> {
         if self.chain != file.chain_after {
             return Err("its rows give another row digest".to_owned());
         }
+        if self.erased != file.erased {
+            let (has, says) = (shown(self.erased), shown(file.erased));
+            return Err(format!("of its rows {has}, the manifest says that {says}"));
+        }
         if bytes != file.bytes {
             return Err(format!("it has {bytes} bytes of {}", file.bytes));
         }
         Ok(())
     }
+}
+
+fn shown(erased: Option<ErasedRows>) -> String {
+    erased.map_or("none was erased".to_owned(), |ErasedRows { rows, first_epoch }| {
+        format!("{rows} were erased, from epoch {first_epoch} on")
+    })
 }

@@ -60,6 +60,7 @@ pub(crate) fn rows(topic: Topic, seed: u64, count: u64, erased: bool) -> Vec<Arc
             key: Bytes::from(format!("k{}", draws.below(9)).repeat(draws.below(2) as usize)),
             value: Bytes::from(value(topic, &mut draws)),
             headers,
+            erased: None,
         };
         let row = ArchivedRow::new(offset, Epoch(epoch), record);
         offset += 1 + draws.below(8) / 7;
