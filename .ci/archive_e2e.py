@@ -22,9 +22,9 @@ sys.dont_write_bytecode = True
 from harness import Checks, Program, Server, conserved, run_stages, sample, wait_until
 
 USERS = 1_000
-# Small files, and often: kills fall between files and manifests too.
-OPTIONS = ("--set", "archive.url=file:archive", "--set", "archive.file_events=700",
-           "--set", "archive.file_seconds=1", "--set", "snapshots.every_events=3000")
+# Small files, and often: kills fall between files and manifests too. Of a long stream fewer.
+OPTIONS = ("--set", "archive.url=file:archive", "--set", "archive.file_seconds=1")
+SUMS = ("accepted", "applied", "duplicate", "late", "dead_letter")
 MISMATCH, USAGE, BAD_DATA, CONFIG = 3, 2, 65, 78
 
 
@@ -38,7 +38,10 @@ class Archive:
         self.rows = len(sample(args.movietweetings, self.inputs, args.rows))
         ratings = (self.inputs / "ratings.dat").read_text(encoding="utf-8").splitlines()
         self.users = sorted({row.split("::")[0] for row in ratings})[:USERS]
-        self.server = Server(program, "data", options=OPTIONS)
+        every = ("--set", f"archive.file_events={max(700, self.rows // 100)}",
+                 "--set", f"snapshots.every_events={max(3_000, self.rows // 20)}")
+        self.server = Server(program, "data", options=OPTIONS + every)
+        self.patience = 120 + self.rows / 2_000
         self.place = ("--archive", f"file:{self.server.data / 'archive'}", "--data", "elsewhere")
         self.live = self.digest = None
 
@@ -51,12 +54,12 @@ class Archive:
         chance = random.Random(7)
         for kill in range(self.kills):
             least = self.rows * (kill + 1) // (self.kills + 2)
-            wait_until(f"{least} rows", 120, lambda least=least: self.accepted() >= least)
+            wait_until(f"{least} rows", self.patience, lambda least=least: self.accepted() >= least)
             time.sleep(chance.random() / 2)
             server.kill()
             server.start(server.port)
-        check.equal("exit code of the client, which waited", client.wait(120), 0)
-        sums = server.settled(self.rows)
+        check.equal("exit code of the client, which waited", client.wait(self.patience), 0)
+        sums = server.settled(self.rows, self.patience)
         check.that(f"{self.rows} rows are folded after {self.kills} kills", conserved(sums), sums)
         check.equal("rows applied", sums["applied"], self.rows)
         self.live = {user: self.answer(server, user) for user in self.users}
@@ -201,6 +204,53 @@ class Archive:
         self.checks.that("DuckDB, Polars and pyarrow read the archive as it is",
                          ran.returncode == 0, ran.stdout[-500:] + ran.stderr[-2000:])
 
+    # -- the log forgets what is archived
+
+    def trimmed(self):
+        """Behind two snapshots and the archive; without any snapshot, all is folded from both."""
+        check, data = self.checks, self.server.data
+        def inputs():
+            folders = (data / "log" / "keyspaces").iterdir()
+            return sum(file.stat().st_size for folder in folders for file in folder.rglob("*"))
+        before, sums = inputs(), None
+        server = self.server
+        server.options += ("--set", "archive.trim_log=true", "--log-filter", "info")
+        server.start()
+        for at in range(3):
+            server.post_event({"event_type": "view", "user_id": f"later-{at}", "item_id": "i"})
+            sums = server.settled(self.rows + at + 1)
+            epoch = server.pipeline()["committed_epoch"]
+            wait_until("it is archived", 60,
+                       lambda epoch=epoch: server.pipeline()["archived_epoch"] >= epoch)
+        said = "the log was trimmed behind the archive"
+        check.that("the log was trimmed", said in server.said(), server.tail())
+        check.equal("exit code of SIGTERM", server.terminate(), 0)
+        noted = json.loads((data / "digest.json").read_text())
+        print(f"   {before} bytes of log before, {inputs()} after", flush=True)
+        code, _, err = self.program.run("digest", "--data", data, "--recompute",
+                                        "--set", "archive.url=")
+        check.that("what is gone from the log is named", code != 0 and "offsets" in err, err[-500:])
+        again = self.program.json("digest", "--data", data, "--recompute",
+                                  "--set", "archive.url=file:archive", "--output", "json")
+        check.equal("digest, folded from archive and log", again["state_digest"],
+                    noted["state_digest"])
+        shutil.rmtree(data / "snapshots")
+        server.start()
+        again = server.settled(self.rows + 3, self.patience)
+        check.equal("all is there after a start without snapshots",
+                    [again[sum_] for sum_ in SUMS], [sums[sum_] for sum_ in SUMS])
+        check.equal("exit code of SIGTERM", server.terminate(), 0)
+        self.digest = json.loads((data / "digest.json").read_text())
+        check.equal("state digest", self.digest["state_digest"], noted["state_digest"])
+        self.rows += 3
+        self.proven_once()
+
+    def proven_once(self):
+        report = self.program.json("replay", "verify", *self.place, "--output", "json")
+        self.checks.equal("epochs as recorded", report["equal"], self.digest["epoch"])
+        self.checks.equal("state digest, from the archive", report["state_digest"],
+                          self.digest["state_digest"])
+
     # -- what is wrong is named
 
     def damaged(self):
@@ -274,6 +324,7 @@ def main():
         ("the same history under another configuration", run.other_histories),
         ("other programs read it", run.read_by_others),
         ("small files are merged", run.compacted),
+        ("the log forgets what is archived", run.trimmed),
         ("what is wrong is named", run.damaged),
         ("bad input", run.bad_input),
     ]

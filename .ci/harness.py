@@ -244,7 +244,7 @@ class Server:
     def pipeline(self):
         return self.get_json("/v1/pipeline")
 
-    def settled(self, accepted=0):
+    def settled(self, accepted=0, patience=SETTLE_SECONDS):
         """The sums once everything on the log is folded, at least `accepted` records."""
 
         def look():
@@ -253,7 +253,7 @@ class Server:
             followed = now["serving_epoch"] == now["committed_epoch"]
             return now if quiet and followed and now["accepted"] >= accepted else None
 
-        return wait_until(f"the dataflow folds {accepted} records", SETTLE_SECONDS, look)
+        return wait_until(f"the dataflow folds {accepted} records", patience, look)
 
 
 def sample(folder, into, rows):
