@@ -65,6 +65,8 @@ struct Worker {
     file_time: Duration,
     /// When the oldest record that waits was read.
     waits_since: Option<Instant>,
+    /// The digests of what is archived were archived at the end.
+    has_digests: bool,
     shared: Arc<Shared>,
 }
 
@@ -90,8 +92,14 @@ impl Archiving {
         let shared = Arc::new(Shared::default());
         shared.archived.store(archiver.archived().0, Ordering::Release);
         let file_time = Duration::from_secs(u64::from(config.archive.file_seconds));
-        let worker =
-            Worker { log, archiver, file_time, waits_since: None, shared: Arc::clone(&shared) };
+        let worker = Worker {
+            log,
+            archiver,
+            file_time,
+            waits_since: None,
+            has_digests: false,
+            shared: Arc::clone(&shared),
+        };
         let thread = std::thread::Builder::new()
             .name("eddyline-archive".into())
             .spawn(move || worker.run())
@@ -176,6 +184,12 @@ impl Worker {
         }
         if is_closing && self.archiver.waits() {
             return self.write().map(|()| true);
+        }
+        // Once: somebody else may record more and more of them.
+        if is_closing && !self.has_digests && self.archiver.lacks_digests()? {
+            self.write()?;
+            self.has_digests = true;
+            return Ok(true);
         }
         Ok(false)
     }
