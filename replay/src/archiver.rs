@@ -131,6 +131,12 @@ impl Archiver {
         self.pending.is_some() || self.waiting.rows() > 0
     }
 
+    /// Whether digests were recorded since the last write. They come behind the bindings, so the last
+    /// ones would wait for the next record; those of another lineage come later still.
+    pub fn lacks_digests(&self) -> Result<bool, ArchiverError> {
+        Ok(self.next_digest < self.log.end_offset(DIGESTS)?)
+    }
+
     /// Reads on by one record of the bindings, and what it bound; false at their end. After an
     /// error that may pass it can be called again.
     pub fn read_on(&mut self) -> Result<bool, ArchiverError> {

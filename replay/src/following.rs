@@ -98,10 +98,11 @@ impl Follower {
         while !is_over.load(Ordering::Acquire) {
             self.check()?;
             match self.history.next_epoch() {
-                Ok(Some((_, input))) => {
+                Ok(Some((epoch, input))) => {
                     failing_since = None;
                     self.records += input.header.accepted;
-                    self.folder.feed(input);
+                    let fed = self.folder.feed(input);
+                    debug_assert_eq!(fed, epoch, "no epoch is left out, none comes twice");
                     let at = self.fed();
                     if self.snapshots.is_due(at) {
                         self.write(is_over)?;

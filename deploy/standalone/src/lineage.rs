@@ -41,6 +41,10 @@ pub(crate) enum LineageVerb {
         args: LineageArgs,
     },
     /// Let one answer, from now on and after every restart; it must be at the head of the log
+    ///
+    /// It is recorded first, then the server that is asked switches; others follow within a second.
+    /// Documents in a feature store (features.url) stay those of the configured lineage: answers of
+    /// another come from memory.
     #[command(after_long_help = "Examples:\n  eddyline lineage activate 9b1c77d2")]
     Activate {
         /// The lineage
@@ -180,7 +184,9 @@ pub(crate) fn register(config: &Config) -> Outcome {
         let is_new = !lineages.is_kept(own.lineage);
         Ok::<_, LineagesError>(is_new.then(|| Action::Registered(own.clone())))
     });
-    changed.map_err(of_lineages)
+    changed.map_err(of_lineages)?;
+    tracing::info!(lineage = %own.lineage, "is registered: `eddyline lineage ls` shows it");
+    Ok(())
 }
 
 fn registry(config: &Config) -> Outcome<Registry> {

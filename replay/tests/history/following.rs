@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eddyline_connect::log::{
     Append, AppendError, AppendVersion, EventLog, ReadBatch, ReadError, ReadLimit, with_sources,
@@ -30,6 +30,8 @@ use crate::support::running::{bind_all, refolded};
 use crate::support::shop::Shop;
 
 const DIGESTS: TopicPartition = TopicPartition { topic: Topic::Digests, partition: 0 };
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The configuration that is followed; the log is bound under [`core`].
 fn other() -> CoreConfig {
@@ -70,8 +72,10 @@ impl Running {
     }
 
     fn wait(&self, epoch: Epoch) {
+        let until = Instant::now() + PATIENCE;
         while self.at.load(Ordering::Acquire) < epoch.0 && !self.thread.is_finished() {
-            std::thread::yield_now();
+            assert!(Instant::now() < until, "epoch {epoch} never came");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 

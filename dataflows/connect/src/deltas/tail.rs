@@ -14,22 +14,42 @@ use crate::log::{EventLog, ReadLimit};
 /// Records at the end of a partition that are looked at.
 pub(super) const NEWEST: u64 = 1_024;
 
+/// How often so many records more are looked at, where all of them were of other lineages.
+const WINDOWS: u64 = 16;
+
 /// Records looked at from one offset on, to find one of the lineage.
 const PROBED: usize = 64;
 
 const READ: ReadLimit = ReadLimit { records: 256, bytes: 4 << 20 };
 
-/// The greatest epoch of `lineage` among the newest records of `partition`.
+/// The greatest epoch of `lineage` among the newest records of `partition`. Lineages that are
+/// published side by side may have written many since.
 pub(super) fn newest_epoch(
     log: &dyn EventLog,
     partition: u32,
     lineage: Lineage,
 ) -> Result<Option<Epoch>, DeltaError> {
     let at = deltas(partition);
-    let (start, end) = (log.start_offset(at)?, log.end_offset(at)?);
-    let mut next = start.max(end.saturating_sub(NEWEST));
-    let mut newest = None;
-    while next < end {
+    let (start, mut end) = (log.start_offset(at)?, log.end_offset(at)?);
+    for _ in 0..WINDOWS {
+        let begin = start.max(end.saturating_sub(NEWEST));
+        let newest = newest_within(log, partition, (lineage, begin..end))?;
+        if newest.is_some() || begin == start {
+            return Ok(newest);
+        }
+        end = begin;
+    }
+    Ok(None)
+}
+
+fn newest_within(
+    log: &dyn EventLog,
+    partition: u32,
+    (lineage, offsets): (Lineage, std::ops::Range<Offset>),
+) -> Result<Option<Epoch>, DeltaError> {
+    let at = deltas(partition);
+    let (mut next, mut newest) = (offsets.start, None);
+    while next < offsets.end {
         let batch = log.read(at, next, READ)?;
         if batch.next == next {
             break;

@@ -140,6 +140,30 @@ fn deltas_ahead_of_the_bindings_halt_the_start() {
 }
 
 #[test]
+fn a_lineage_beside_hides_nothing_however_much_it_publishes() {
+    let log = memory(1);
+    let ours = history(8, 6, 10);
+    publish(&log, &ours[..5]);
+    let theirs: Vec<EpochDeltas> =
+        history(9, 900, 10).into_iter().map(|epoch| of_lineage(epoch, b"y")).collect();
+    let mut beside = DeltaPublisher::open(Arc::clone(&log), theirs[0].lineage).expect("readable");
+    for epoch in &theirs {
+        beside.publish(epoch).expect("it can be written");
+    }
+    let end = end_offsets(&log)[0];
+    assert!(end > 2_048, "ours are far behind the end: {end}");
+    let mut again = publisher(&log);
+    assert_eq!(again.found(), Epoch(5));
+    again.check_not_ahead(Epoch(4)).expect_err("epoch 5 is not bound");
+    again.publish(&ours[5]).expect_err("whether epoch 5 is whole is not known");
+    for epoch in &ours[4..] {
+        again.publish(epoch).expect("in order");
+    }
+    assert_same(&read(&log, Position::default()).expect("whole"), &ours);
+    assert_same(&read(&log, behind(&ours[3])).expect("whole"), &ours[4..]);
+}
+
+#[test]
 fn epochs_are_published_in_order() {
     let history = history(4, 5, 10);
     let log = memory(2);

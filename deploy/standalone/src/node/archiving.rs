@@ -67,6 +67,8 @@ struct Worker {
     /// When the oldest record that waits was read.
     waits_since: Option<Instant>,
     trimming: Option<Trimming>,
+    /// The digests of what is archived were archived at the end.
+    has_digests: bool,
     shared: Arc<Shared>,
 }
 
@@ -99,6 +101,7 @@ impl Archiving {
             file_time,
             waits_since: None,
             trimming,
+            has_digests: false,
             shared: Arc::clone(&shared),
         };
         let thread = std::thread::Builder::new()
@@ -185,6 +188,12 @@ impl Worker {
         }
         if is_closing && self.archiver.waits() {
             return self.write().map(|()| true);
+        }
+        // Once: somebody else may record more and more of them.
+        if is_closing && !self.has_digests && self.archiver.lacks_digests()? {
+            self.write()?;
+            self.has_digests = true;
+            return Ok(true);
         }
         Ok(false)
     }

@@ -39,6 +39,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Bound epochs that a lineage may lack and be at the head: a fraction of a second of full load.
 const CAUGHT_UP: u64 = 32;
 
+/// Bound epochs from which on the lineage that answers is too old to be asked.
+const TOO_OLD: u64 = 100;
+
 /// How long a close lets the followers fold what is bound.
 const FLUSH: Duration = Duration::from_secs(10);
 
@@ -125,12 +128,14 @@ impl Beside {
         &self.inner
     }
 
-    /// Lets every lineage fold what is bound up to `epoch`, and leaves them all.
+    /// Lets the lineages at the head fold what is bound up to `epoch`, and leaves them all.
     pub(super) fn close(mut self, epoch: Epoch) {
         self.end_thread();
         let (followers, until) = (self.inner.followers.lock(), Instant::now() + FLUSH);
         let well = || followers.values().filter_map(Followed::well);
-        well().for_each(|follower| follower.wait(epoch, until));
+        // One that is far behind goes on at the next start.
+        let near = well().filter(|follower| follower.has_caught_up());
+        near.for_each(|follower| follower.wait(epoch, until));
         well().for_each(Follower::stop);
     }
 

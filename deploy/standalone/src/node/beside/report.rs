@@ -6,7 +6,7 @@ use eddyline_serving::http::lineages::{LineageReport, LineageState, LineagesRepo
 use eddyline_serving::http::operations::Dependency;
 
 use super::follower::Follower;
-use super::{CAUGHT_UP, Inner};
+use super::{CAUGHT_UP, Inner, TOO_OLD};
 
 impl Inner {
     pub(super) fn report_all(&self) -> LineagesReport {
@@ -89,7 +89,7 @@ impl Inner {
         Dependency { name: "lineages", ready: true, detail }
     }
 
-    /// Whether the recorded lineage answers, and has once been at the head.
+    /// Whether the recorded lineage answers, has once been at the head, and is not far from it.
     pub(in crate::node) fn readiness(&self) -> Dependency {
         self.note_progress();
         let name = "lineage";
@@ -110,7 +110,7 @@ impl Inner {
         if let Some(failure) = follower.failure() {
             return not(format!("active lineage {recorded} failed: {failure}"));
         }
-        let ready = answers == recorded && follower.has_caught_up();
+        let ready = answers == recorded && follower.has_caught_up() && behind < TOO_OLD;
         let detail = format!("{answers} answers, {recorded} is active, {behind} epochs behind");
         Dependency { name, ready, detail }
     }

@@ -3,10 +3,15 @@
 
 use std::path::Path;
 
+use eddyline_connect::log::Append;
 use eddyline_connect::objects::Access;
 use eddyline_replay::lineages::{Action, LineagesError, Registered, Registry};
+use eddyline_replay::recorded::Recorded;
+use eddyline_schemas::codec::encode_epoch_digest;
 use eddyline_schemas::lineage::Lineage;
+use eddyline_schemas::record::Digest;
 use eddyline_schemas::time::TimestampMs;
+use eddyline_schemas::topic::{Topic, TopicPartition};
 use eddyline_serving::contract::{RecommendRequest, RecommendResponse, Retrieval};
 use eddyline_serving::http::lineages::{Change, ChangeError, LineageReport, LineageState};
 use eddyline_serving::http::{Lineages, Operations};
@@ -117,6 +122,49 @@ fn a_fleet_folds_every_lineage_and_answers_from_the_recorded_one() {
     wait("it is left", || first.switch().find(&b.to_string()).is_err());
     let state = row(&first, b).expect("it is listed").state;
     assert_eq!(state, LineageState::Retired);
+    flow.close().expect("it ends well");
+}
+
+/// Says of the last epoch of a lineage something else than was recorded; which epoch.
+fn tamper(log: &Arc<dyn EventLog>, lineage: Lineage) -> Epoch {
+    let recorded = Recorded::read(&**log, lineage).expect("it can be read");
+    let epoch = Epoch(recorded.len() as u64);
+    let mut wrong = recorded.whole(&**log, epoch).expect("read").expect("it was recorded");
+    wrong.delta_digest = Digest::of(b"something else");
+    let partition = TopicPartition { topic: Topic::Digests, partition: 0 };
+    let (key, value) = (Default::default(), encode_epoch_digest(&wrong).into());
+    let append = Append { partition, key, value, headers: Vec::new() };
+    log.append(vec![append]).expect("memory never fails");
+    epoch
+}
+
+#[test]
+fn a_lineage_that_is_not_what_was_recorded_harms_nobody_else() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let without = |item_rate| {
+        let mut config = config(folder.path(), item_rate);
+        config.snapshots.every_events = 0;
+        config
+    };
+    let (own, other) = (without("0.05"), without("0.01"));
+    let b = other.core.lineage();
+    let log = log();
+    let flow = dataflow(&own, &log);
+    let one = replica(&own, &log);
+    submit(&one, &events(20), 340);
+    register(&other).expect("the folder can be written");
+    wait_for(&one, b, 340);
+    flow.close().expect("it ends well");
+    let epoch = tamper(&log, b);
+
+    let flow = dataflow(&own, &log);
+    let why = format!("epoch {epoch} of lineage {b} was recorded with delta digest");
+    wait("it fails", || flow.readiness().iter().any(|one| one.detail.contains(&why)));
+    assert!(flow.readiness().iter().all(|one| one.ready), "{:?}", flow.readiness());
+    submit(&one, &events(31), 340);
+    wait_for(&one, own.core.lineage(), 680);
+    let behind = || row(&one, b).is_some_and(|row| row.lag_epochs > 0);
+    wait("the other stays where it is", behind);
     flow.close().expect("it ends well");
 }
 
