@@ -193,7 +193,7 @@ fn surroundings(config: &Config) -> Surroundings {
              stay until its retention ends"
         }
     };
-    let has_store = config.features.url.starts_with("redis");
+    let has_store = !config.features.is_in_process();
     let forgot = "the user's document is deleted with the epoch of the request";
     Surroundings {
         snapshots: None,
