@@ -16,6 +16,7 @@ use crate::lineage::LineageVerb;
 use crate::replay::ReplayVerb;
 use crate::roles::{DataflowArgs, RoleArgs};
 use crate::up::UpArgs;
+use crate::user::UserVerb;
 
 /// A real-time recommender that learns from the stream itself.
 #[derive(Clone, Debug, Parser)]
@@ -138,6 +139,15 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: DlqVerb,
     },
+    /// Forget a user, and list what was forgotten
+    #[command(after_long_help = "Examples:
+  eddyline user erase u42
+  eddyline user erase u42 --archive s3://bucket/archive
+  eddyline user erasures --archive s3://bucket/archive")]
+    User {
+        #[command(subcommand)]
+        verb: UserVerb,
+    },
     /// Ask a running server for recommendations
     #[command(after_long_help = "Examples:
   eddyline recommend u42
@@ -221,6 +231,9 @@ mod tests {
         ok("eddyline lineage rollback --server http://localhost:1 --api-key k");
         ok("eddyline dlq skip user_events 0 17 --data d");
         ok("eddyline dlq skip feedback 3 120 --log-url kafka://b:9092/shop --output json");
+        ok("eddyline user erase u42 --server http://127.0.0.1:1 --wait 0");
+        ok("eddyline user erase u42 --archive file:archive --data d");
+        ok("eddyline user erasures --archive file:archive --data d --output json");
         ok("eddyline bench freshness --json --rate 2000 --samples 1000");
         ok("eddyline bench ingest --log kafka://b:9092 --features redis://r --log-filter error");
         ok("eddyline bench ingest --processes 2 --workers 1 --fleet");

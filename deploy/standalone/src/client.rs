@@ -162,6 +162,15 @@ impl Client {
         }
     }
 
+    /// Asks for something to be done. Anything but 202 stops the verb.
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Outcome<Value> {
+        let answer = self.patiently(|| self.try_post(path, body))?;
+        match answer.status {
+            202 => Ok(answer.json()),
+            _ => Err(self.refused(path, &answer)),
+        }
+    }
+
     /// Posts events. 200, 202 and 422 are answers, anything else stops the verb.
     pub(crate) fn post_events(&self, body: &[u8]) -> Outcome<Value> {
         let path = "/v1/events";

@@ -26,6 +26,7 @@ mod server_file;
 mod source;
 mod supervise;
 mod up;
+mod user;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -61,6 +62,7 @@ fn run(cli: &Cli) -> Outcome {
         Verb::Replay { verb } => replay::run(verb, &cli.config),
         Verb::Lineage { verb } => lineage::run(verb, &cli.config),
         Verb::Dlq { verb } => dlq::run(verb, &cli.config),
+        Verb::User { verb } => user::run(verb, &cli.config),
         Verb::Recommend(args) => ask::recommend(args),
         Verb::Similar(args) => ask::similar(args),
         Verb::Config { verb } => config::verbs::run(verb, &cli.config),

@@ -15,6 +15,7 @@ mod bound;
 pub(crate) mod crashes;
 mod dataflow;
 mod emission;
+mod erasing;
 mod mirror;
 mod past;
 mod publishing;
@@ -147,6 +148,9 @@ impl Node {
         let state = Arc::new(state);
         let archiving = Archiving::start(&config, &log)?;
         let kept = Kept::open(&config, &log)?;
+        if let (Some(archiving), Some(wish)) = (&archiving, kept.wish.clone()) {
+            archiving.may_wish(wish);
+        }
         if let Some(from) = &kept.from {
             restore(&state, &config, from)?;
             mirroring.iter().for_each(|mirroring| mirroring.seed(&config, from));

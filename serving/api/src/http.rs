@@ -9,6 +9,7 @@ mod body;
 mod compute;
 mod consistency;
 mod envelope;
+mod erasures;
 mod events;
 mod freshness;
 mod guard;

@@ -3,6 +3,9 @@
 //! It never holds anything up: while the object store is away it waits with what fits into memory,
 //! says so, and goes on when the store is back. What can never be archived ends the thread with an
 //! error that needs a person; the log keeps all of it meanwhile.
+//!
+//! Erasures that archived events ask for are carried out here too, between two writes, so that there
+//! is one writer: see [`Erasing`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,12 +14,14 @@ use std::time::{Duration, Instant};
 
 use eddyline_connect::log::{AppendVersion, EventLog, with_sources};
 use eddyline_connect::objects::{Access, ObjectStore};
+use eddyline_dataflows::snapshot::SnapshotWish;
 use eddyline_replay::archiver::{Archiver, ArchiverError, ArchiverLimits};
 use eddyline_schemas::lineage::Epoch;
 use parking_lot::Mutex;
 
+use super::erasing::{Erasing, Receipts};
 use super::trimming::Trimming;
-use crate::archive::{of_archiver, open_archive};
+use crate::archive::{of_archive, of_archiver, open_archive};
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome};
 
@@ -44,6 +49,11 @@ impl Archived {
         Self(archiving.map(|archiving| Arc::clone(&archiving.shared)))
     }
 
+    /// The receipts of erasures; `None` where nothing is archived.
+    pub(super) fn receipts(&self) -> Option<&Receipts> {
+        self.0.as_ref().map(|shared| &shared.receipts)
+    }
+
     /// The last archived epoch; 0 where nothing is archived.
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.0.as_ref().map_or(0, |shared| shared.archived.load(Ordering::Acquire)))
@@ -57,12 +67,14 @@ struct Shared {
     is_closing: AtomicBool,
     is_dropped: AtomicBool,
     failure: Mutex<Option<ArchiverError>>,
+    receipts: Receipts,
 }
 
 /// What the thread owns.
 struct Worker {
     log: Arc<dyn EventLog>,
     archiver: Archiver,
+    erasing: Erasing,
     file_time: Duration,
     /// When the oldest record that waits was read.
     waits_since: Option<Instant>,
@@ -90,14 +102,17 @@ impl Archiving {
         let limits =
             ArchiverLimits { rows: config.archive.file_events, ..ArchiverLimits::default() };
         let trimming = Trimming::open(config, &log, &objects)?;
-        let archiver = Archiver::open(Arc::clone(&log), objects, limits)
+        let archiver = Archiver::open(Arc::clone(&log), Arc::clone(&objects), limits)
             .map_err(|error| of_archiver(error, config))?;
-        let shared = Arc::new(Shared::default());
+        let receipts = Receipts::read(&*objects).map_err(|error| of_archive(error, config))?;
+        let erasing = Erasing::new(config, objects, receipts.clone())?;
+        let shared = Arc::new(Shared { receipts, ..Shared::default() });
         shared.archived.store(archiver.archived().0, Ordering::Release);
         let file_time = Duration::from_secs(u64::from(config.archive.file_seconds));
         let worker = Worker {
             log,
             archiver,
+            erasing,
             file_time,
             waits_since: None,
             trimming,
@@ -115,6 +130,11 @@ impl Archiving {
     #[must_use]
     pub(crate) fn archived(&self) -> Epoch {
         Epoch(self.shared.archived.load(Ordering::Acquire))
+    }
+
+    /// Lets erasures ask for a snapshot.
+    pub(super) fn may_wish(&self, wish: SnapshotWish) {
+        self.shared.receipts.may_wish(wish);
     }
 
     /// Whether it has ended, which it does by itself only when it cannot go on.
@@ -178,7 +198,11 @@ impl Worker {
 
     /// Reads on or writes; false when there is nothing to do now.
     fn step(&mut self, is_closing: bool) -> Result<bool, ArchiverError> {
-        let is_due = self.waits_since.is_some_and(|since| since.elapsed() >= self.file_time);
+        if self.erasing.step(&mut self.archiver, is_closing)? {
+            return Ok(true);
+        }
+        let is_late = self.waits_since.is_some_and(|since| since.elapsed() >= self.file_time);
+        let is_due = is_late || self.archiver.request_waits();
         if self.archiver.is_full() || is_due {
             return self.write().map(|()| true);
         }

@@ -14,7 +14,9 @@ use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::http::Operations;
-use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use eddyline_serving::http::operations::{
+    Dependency, DigestReport, Erasure, NotAvailable, PipelineReport,
+};
 use eddyline_serving::metrics::store::StoreMetrics;
 use eddyline_serving::state::ServingState;
 use parking_lot::Mutex;
@@ -44,7 +46,7 @@ impl Dataflow {
     ) -> Outcome<Self> {
         let broken = Arc::new(Mutex::new(None));
         let sink = sink(Arc::clone(&state), Arc::clone(&broken), mirroring.clone());
-        let Kept { from, writer: snapshots } = kept;
+        let Kept { from, writer: snapshots, .. } = kept;
         let outputs = EngineOutputs { output: Output::Sink(Box::new(sink)), snapshots, from };
         let engine = start_with(config, log, outputs).map_err(of_start)?;
         let engine = RunningEngine::new(engine, mirroring);
@@ -102,6 +104,10 @@ impl Operations for Dataflow {
 
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
         self.engine.epoch_of(partition, offset)
+    }
+
+    fn erasure(&self, partition: TopicPartition, offset: Offset) -> Erasure {
+        self.archived.receipts().map_or(Erasure::NoArchive, |all| all.of(partition, offset))
     }
 
     fn digest(&self) -> Result<DigestReport, NotAvailable> {

@@ -42,7 +42,7 @@ impl Publishing {
             .map(|store| Mirroring::start(store, lineage, &log))
             .transpose()?
             .map(Arc::new);
-        let Kept { from, writer: snapshots } = Kept::open(config, &log)?;
+        let Kept { from, writer: snapshots, .. } = Kept::open(config, &log)?;
         from.iter().for_each(|from| publisher.go_on_from(from.epoch()));
         if let (Some(mirroring), Some(from)) = (&mirroring, &from) {
             mirroring.seed(config, from);

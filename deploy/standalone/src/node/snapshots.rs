@@ -6,7 +6,7 @@ use std::time::Instant;
 use eddyline_connect::log::{EventLog, ReadError};
 use eddyline_connect::objects::{Access, ObjectError, ObjectStore, open_objects};
 use eddyline_dataflows::snapshot::{
-    Restored, SnapshotError, SnapshotStore, SnapshotWriter, newest_on_log,
+    Restored, SnapshotError, SnapshotStore, SnapshotWish, SnapshotWriter, newest_on_log,
 };
 use eddyline_dataflows::{EngineError, NoSnapshots, Snapshots};
 use eddyline_serving::state::ServingState;
@@ -80,13 +80,15 @@ pub(super) struct Kept {
     /// `None` folds the log from its start.
     pub(super) from: Option<Restored>,
     pub(super) writer: Box<dyn Snapshots>,
+    /// The way to ask the writer for one.
+    pub(super) wish: Option<SnapshotWish>,
 }
 
 impl Kept {
     /// As `config` says. Nothing is read or written where it names no place.
     pub(super) fn open(config: &Config, log: &Arc<dyn EventLog>) -> Outcome<Self> {
         let Some(store) = open_snapshots(config, Access::Write)? else {
-            return Ok(Self { from: None, writer: Box::new(NoSnapshots) });
+            return Ok(Self { from: None, writer: Box::new(NoSnapshots), wish: None });
         };
         let from = newest(config, &store, log)?;
         if let Some(from) = &from {
@@ -94,7 +96,8 @@ impl Kept {
         }
         let writer = SnapshotWriter::start(store, config.snapshots.every_events, from.as_ref())
             .or_stop(Exit::Io, || "starting a thread".into())?;
-        Ok(Self { from, writer: Box::new(writer) })
+        let wish = Some(writer.wish());
+        Ok(Self { from, writer: Box::new(writer), wish })
     }
 }
 

@@ -3,6 +3,8 @@
 //! The composition root implements [`Operations`] over the running engine; a process without one
 //! (a serving replica) over what its delta stream says.
 
+use std::sync::Arc;
+
 use eddyline_schemas::delta::PipelineCounts;
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::{Digest, Offset};
@@ -53,6 +55,17 @@ pub struct Dependency {
     pub detail: String,
 }
 
+/// How far an erasure is beyond state and answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Erasure {
+    /// This process archives nothing: whoever archives writes the receipt.
+    NoArchive,
+    /// Not all is done.
+    Pending,
+    /// All is done; what was, and what remains.
+    Done(Arc<serde_json::Value>),
+}
+
 /// The dataflow did not answer. The message is shown to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -66,6 +79,11 @@ pub trait Operations: Send + Sync {
     /// The epoch that binds this position; `None` while it is not bound. It must be known before
     /// that epoch's deltas are handed to serving.
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch>;
+
+    /// How far the erasure is that the event at this position asks for.
+    fn erasure(&self, _: TopicPartition, _: Offset) -> Erasure {
+        Erasure::NoArchive
+    }
 
     /// Digest of the state now; may block for as long as all state takes to be hashed.
     fn digest(&self) -> Result<DigestReport, NotAvailable>;

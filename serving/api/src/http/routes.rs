@@ -12,7 +12,8 @@ use axum::routing::{MethodFilter, MethodRouter};
 use crate::http::envelope::envelope;
 use crate::http::problem::{Kind, Problem};
 use crate::http::{
-    Shared, events, health, items, lineages, lists, pages, pipeline, recommendations, users,
+    Shared, erasures, events, health, items, lineages, lists, pages, pipeline, recommendations,
+    users,
 };
 
 type Methods = MethodRouter<Arc<Shared>>;
@@ -66,6 +67,8 @@ pub(crate) fn routes() -> Vec<Route> {
         Route::at("/v1/popular").on(get.clone(), lists::popular),
         Route::at("/v1/new").on(get.clone(), lists::newest),
         Route::at("/v1/users/{id}/features").on(get.clone(), users::features),
+        Route::at("/v1/users/{id}").on(post.clone(), erasures::erase),
+        Route::at("/v1/jobs/{id}").on(get.clone(), erasures::job),
         Route::at("/v1/items/{id}")
             .on(get.clone(), items::read)
             .on(put, items::put)

@@ -1,0 +1,204 @@
+//! What the archiving thread does about users who asked to be forgotten: the archive, then the
+//! snapshots, then the receipt.
+//!
+//! All of it can be taken up again anywhere: what is to be erased stands in the archive, what has no
+//! receipt stands in its manifests. A pass reads the whole archive, so it takes all requests that are
+//! there by then, and is followed by nine times as long without one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use eddyline_connect::objects::{Access, ObjectStore};
+use eddyline_dataflows::snapshot::{SnapshotStore, SnapshotWish};
+use eddyline_replay::archive::{
+    ArchiveError, Outstanding, Surroundings, outstanding, receipts, write_receipt,
+};
+use eddyline_replay::archiver::{Archiver, ArchiverError};
+use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::record::Offset;
+use eddyline_schemas::topic::{Topic, TopicPartition};
+use eddyline_serving::http::operations::Erasure;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use super::snapshots::open_snapshots;
+use crate::config::Config;
+use crate::exit::Outcome;
+
+/// Rest after a pass, in times of what it took.
+const REST: u32 = 9;
+
+/// How often it is looked whether a newer snapshot is there.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The receipts that are there, by the event that asked, for whoever does not own the archive.
+#[derive(Clone, Default)]
+pub(super) struct Receipts {
+    by_request: Arc<Mutex<BTreeMap<(TopicPartition, Offset), Arc<Value>>>>,
+    wish: Arc<OnceLock<SnapshotWish>>,
+}
+
+impl Receipts {
+    /// Those of an archive.
+    pub(super) fn read(objects: &dyn ObjectStore) -> Result<Self, ArchiveError> {
+        let all = Self::default();
+        all.take(receipts(objects)?);
+        Ok(all)
+    }
+
+    fn take(&self, receipts: Vec<Value>) {
+        let mut by_request = self.by_request.lock();
+        for receipt in receipts {
+            if let Some(request) = request_of(&receipt) {
+                by_request.insert(request, Arc::new(receipt));
+            }
+        }
+    }
+
+    /// How far the erasure of a request is.
+    pub(super) fn of(&self, partition: TopicPartition, offset: Offset) -> Erasure {
+        let found = self.by_request.lock().get(&(partition, offset)).cloned();
+        found.map_or(Erasure::Pending, Erasure::Done)
+    }
+
+    /// Lets erasures ask for a snapshot.
+    pub(super) fn may_wish(&self, wish: SnapshotWish) {
+        // There is one writer of snapshots, and it says so once.
+        let _ = self.wish.set(wish);
+    }
+}
+
+fn request_of(receipt: &Value) -> Option<(TopicPartition, Offset)> {
+    let request = &receipt["request"];
+    let topic = Topic::from_name(request["topic"].as_str()?)?;
+    let partition = u32::try_from(request["partition"].as_u64()?).ok()?;
+    Some((TopicPartition { topic, partition }, request["offset"].as_u64()?))
+}
+
+/// See the module doc.
+pub(super) struct Erasing {
+    objects: Arc<dyn ObjectStore>,
+    snapshots: Option<SnapshotStore>,
+    lineage: Lineage,
+    around: Surroundings,
+    receipts: Receipts,
+    /// What has no receipt yet; `None` when that is not known.
+    outstanding: Option<VecDeque<Outstanding>>,
+    /// Objects of older snapshots that were deleted for the first one.
+    deleted: usize,
+    rests_until: Option<Instant>,
+    looks_at: Option<Instant>,
+}
+
+impl Erasing {
+    pub(super) fn new(
+        config: &Config,
+        objects: Arc<dyn ObjectStore>,
+        receipts: Receipts,
+    ) -> Outcome<Self> {
+        Ok(Self {
+            objects,
+            snapshots: open_snapshots(config, Access::Write)?,
+            lineage: config.core.lineage(),
+            around: surroundings(config),
+            receipts,
+            outstanding: None,
+            deleted: 0,
+            rests_until: None,
+            looks_at: None,
+        })
+    }
+
+    /// Does one thing; false when there is nothing to do now. After an error that may pass it can be
+    /// called again.
+    pub(super) fn step(
+        &mut self,
+        archiver: &mut Archiver,
+        is_closing: bool,
+    ) -> Result<bool, ArchiverError> {
+        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
+        if archiver.is_asked_to_erase() && (!rests || is_closing) {
+            let began = Instant::now();
+            let done = archiver.erase()?;
+            self.rests_until = Some(Instant::now() + began.elapsed() * REST);
+            self.outstanding = None;
+            let (erasures, files) = (done.erasures.len(), done.added.len());
+            tracing::info!(erasures, files, "users are erased from the archive");
+            return Ok(true);
+        }
+        if self.outstanding.is_none() {
+            let found = outstanding(&*self.objects, archiver.catalogue())?;
+            self.outstanding = Some(found.into());
+        }
+        let first = self.outstanding.as_ref().and_then(VecDeque::front).cloned();
+        let Some(first) = first else { return Ok(false) };
+        self.settle(&first, is_closing)
+    }
+
+    /// Snapshots, then the receipt.
+    fn settle(&mut self, first: &Outstanding, is_closing: bool) -> Result<bool, ArchiverError> {
+        if !is_closing && self.looks_at.is_some_and(|at| Instant::now() < at) {
+            return Ok(false);
+        }
+        self.looks_at = Some(Instant::now() + LOOK_EVERY);
+        let epoch = first.erasure.until;
+        let Some(snapshots) = self.forget_snapshots(epoch) else { return Ok(false) };
+        let around = Surroundings { snapshots, ..self.around.clone() };
+        write_receipt(&*self.objects, first, &around)?;
+        self.receipts.take(receipts(&*self.objects)?);
+        if let Some(rest) = &mut self.outstanding {
+            rest.pop_front();
+        }
+        (self.deleted, self.looks_at) = (0, None);
+        tracing::info!(number = first.erasure.number, "an erasure is over, its receipt written");
+        Ok(true)
+    }
+
+    /// What was deleted of them; `None` while there is none that is new enough.
+    fn forget_snapshots(&mut self, epoch: Epoch) -> Option<Option<(usize, Epoch)>> {
+        let Some(store) = &self.snapshots else { return Some(None) };
+        match store.forget_before(self.lineage, epoch) {
+            Ok(Some(deleted)) => {
+                self.deleted += deleted;
+                Some(Some((self.deleted, epoch)))
+            }
+            Ok(None) => {
+                self.receipts.wish.get().iter().for_each(|wish| wish.want(epoch));
+                None
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "older snapshots still hold erased users: will try again");
+                None
+            }
+        }
+    }
+}
+
+fn surroundings(config: &Config) -> Surroundings {
+    let url = &config.log.url;
+    let is_embedded = url.starts_with("embedded:");
+    let log = match is_embedded {
+        true => "the embedded log keeps the user's records: it is never trimmed",
+        false => {
+            "the topics of the log keep the user's records until their retention ends; where it is \
+             unlimited, for ever"
+        }
+    };
+    let deltas = match is_embedded {
+        true => "only in memory",
+        false => {
+            "the user's rows are null from the epoch of the request on; older records of the topic \
+             stay until its retention ends"
+        }
+    };
+    let has_store = !config.features.is_in_process();
+    let forgot = "the user's document is deleted with the epoch of the request";
+    Surroundings {
+        snapshots: None,
+        log: log.to_owned(),
+        deltas: deltas.to_owned(),
+        feature_store: has_store.then(|| forgot.to_owned()),
+    }
+}
