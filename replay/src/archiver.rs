@@ -174,26 +174,18 @@ impl Archiver {
                 .put_if_absent(&file.name, file.bytes.clone())
                 .map_err(ArchiveError::from)?;
         }
+        let (change, nonce) = (pending.change.clone(), pending.nonce);
         for _ in 0..TRIES {
-            let change = pending.change.clone();
-            match self.catalogue.commit(&*self.objects, change, pending.nonce) {
+            match self.catalogue.commit(&*self.objects, change.clone(), nonce) {
                 Ok(()) => {
                     self.pending = None;
                     return Ok(());
                 }
-                Err(superseded @ ArchiveError::Superseded { .. }) => {
-                    let Since { newest, is_claimed, is_advanced } =
-                        self.catalogue.since(&*self.objects)?;
-                    if is_claimed || is_advanced {
-                        return Err(superseded.into());
-                    }
-                    tracing::info!(manifest = newest.number(), "files were rewritten: goes on");
-                    self.catalogue = newest;
-                }
+                Err(superseded @ ArchiveError::Superseded { .. }) => self.reload(superseded)?,
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(ArchiveError::Superseded { number: self.catalogue.number() + 1 }.into())
+        Err(self.superseded())
     }
 
     /// What is archived.
@@ -220,10 +212,33 @@ impl Archiver {
     pub fn erase(&mut self) -> Result<Erased, ArchiverError> {
         let fresh = || Nonce(eddyline_connect::random::bytes());
         let nonce = *self.erasing.get_or_insert_with(fresh);
-        let subjects = requests(&*self.objects, &self.catalogue)?;
-        let erased = erase(&*self.objects, &mut self.catalogue, &subjects, nonce)?;
-        self.erasing = None;
-        Ok(erased)
+        for _ in 0..TRIES {
+            let subjects = requests(&*self.objects, &self.catalogue)?;
+            match erase(&*self.objects, &mut self.catalogue, &subjects, nonce) {
+                Ok(erased) => {
+                    self.erasing = None;
+                    return Ok(erased);
+                }
+                Err(superseded @ ArchiveError::Superseded { .. }) => self.reload(superseded)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(self.superseded())
+    }
+
+    /// Takes over what others have rewritten; the error if they have done more than that.
+    fn reload(&mut self, superseded: ArchiveError) -> Result<(), ArchiverError> {
+        let Since { newest, is_claimed, is_advanced } = self.catalogue.since(&*self.objects)?;
+        if is_claimed || is_advanced {
+            return Err(superseded.into());
+        }
+        tracing::info!(manifest = newest.number(), "files were rewritten: goes on");
+        self.catalogue = newest;
+        Ok(())
+    }
+
+    fn superseded(&self) -> ArchiverError {
+        ArchiveError::Superseded { number: self.catalogue.number() + 1 }.into()
     }
 
     fn next_record(&mut self) -> Result<Option<(Offset, Record)>, ArchiverError> {

@@ -44,8 +44,8 @@ pub(crate) struct Config {
     pub snapshots: SnapshotsConfig,
     /// Where bound history is kept for good.
     pub archive: ArchiveConfig,
-    /// The lineages beside the configured one.
-    pub lineages: LineagesConfig,
+    /// Worker threads of each lineage beside the configured one.
+    pub lineage_workers: usize,
     /// The HTTP server.
     pub server: ServerConfig,
     /// The dataflow.
@@ -114,13 +114,6 @@ pub(crate) struct ArchiveConfig {
     pub trim_log: bool,
 }
 
-/// The lineages beside the configured one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LineagesConfig {
-    /// Worker threads of each.
-    pub workers: usize,
-}
-
 /// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerConfig {
@@ -185,7 +178,7 @@ pub(crate) fn check(
             },
             snapshots,
             archive,
-            lineages: LineagesConfig { workers: raw.lineages.workers },
+            lineage_workers: raw.lineages.workers,
             server,
             dataflow,
             serving: serving(raw),

@@ -239,7 +239,7 @@ impl Inner {
         let mut config = self.config.clone();
         config.serving.core = core.clone();
         config.core = core;
-        config.dataflow.workers = config.lineages.workers;
+        config.dataflow.workers = config.lineage_workers;
         Follower::start(config, self.around.clone()).map_err(|error| error.to_string())
     }
 
