@@ -1,6 +1,6 @@
 //! Receipts: one for each erasure, whenever it was interrupted, and none says whose.
 
-use eddyline_connect::objects::{ObjectName, ObjectStore};
+use eddyline_connect::objects::ObjectName;
 use eddyline_replay::archive::{
     Catalogue, Change, Nonce, Surroundings, erase, outstanding, receipts, requests, write_receipt,
 };
