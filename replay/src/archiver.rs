@@ -204,7 +204,8 @@ impl Archiver {
     /// Whether there is something for [`Self::erase`].
     #[must_use]
     pub fn is_asked_to_erase(&self) -> bool {
-        self.erasing.is_some() || self.catalogue.requests() > 0
+        // What is being written comes first: its manifest may be there already.
+        self.pending.is_none() && (self.erasing.is_some() || self.catalogue.requests() > 0)
     }
 
     /// Carries out what archived events ask for. After an error that may pass it is to be called

@@ -65,8 +65,8 @@ pub struct Record {
     /// Name and value, in the producer's order.
     pub headers: Vec<(String, Bytes)>,
     /// Of a record that was erased on request: its hash, all that is left of it but the append
-    /// time. Only the archive has such records.
-    pub erased: Option<Digest>,
+    /// time. Only the archive has such records; boxed, for all others are many.
+    pub erased: Option<Box<Digest>>,
 }
 
 /// Header that names the encoding of a value.
@@ -85,14 +85,14 @@ impl Record {
     #[must_use]
     pub fn erased(append_time: TimestampMs, hash: Digest) -> Self {
         let (key, value, headers) = (Bytes::new(), Bytes::new(), Vec::new());
-        Self { append_time, key, value, headers, erased: Some(hash) }
+        Self { append_time, key, value, headers, erased: Some(Box::new(hash)) }
     }
 
     /// The record hash of the module doc; of an erased record, that which it had.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        if let Some(hash) = self.erased {
-            return hash;
+        if let Some(hash) = &self.erased {
+            return **hash;
         }
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.append_time.0.to_le_bytes());

@@ -4,6 +4,8 @@
 //! A receipt is written once all that it tells of is done, so an erasure without one is not over.
 //! It never holds the user's id, only its hash, and says plainly what still has to do with the user.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use eddyline_connect::objects::{ObjectError, ObjectName, ObjectStore};
 use eddyline_schemas::lineage::Epoch;
@@ -17,18 +19,19 @@ use super::error::ArchiveError;
 use super::manifest::{hex, wrapped};
 
 /// What no erasure takes back.
-const REMAINS: [&str; 3] = [
+const REMAINS: [&str; 4] = [
     "item vectors, co-visits, popularity and the weights of the blend were learned from many users' \
      events; what these events added to the sums is not taken out again",
     "live state and its newer snapshots keep the bare id as the mark of a user who was erased",
+    "snapshots of other lineages, such as rebuilt ones, are not looked at",
     "of each erased row the archive keeps place, times and the hash of the whole record",
 ];
 
 /// What the archive itself cannot know, for a receipt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// How many objects of older snapshots were deleted, and behind which epoch; `None` where no
-    /// snapshots are kept.
+    /// How many objects of older snapshots were deleted, and before which epoch; `None` where this
+    /// process finds no snapshots.
     pub snapshots: Option<(usize, Epoch)>,
     /// What of the log still holds the user, and until when.
     pub log: String,
@@ -61,8 +64,9 @@ pub fn outstanding(
     store: &dyn ObjectStore,
     catalogue: &Catalogue,
 ) -> Result<Vec<Outstanding>, ArchiveError> {
-    let there = store.list(&folder())?;
-    let has = |number: u64| there.iter().any(|object| object.name == name(number));
+    let there: BTreeSet<ObjectName> =
+        store.list(&folder())?.into_iter().map(|object| object.name).collect();
+    let has = |number: u64| there.contains(&name(number));
     let all = catalogue.erasures().len() as u64;
     let mut missing = (1..=all).filter(|number| !has(*number)).count();
     let (mut found, mut at) = (Vec::new(), catalogue.number());
@@ -82,16 +86,16 @@ pub fn outstanding(
     Ok(found)
 }
 
-/// Writes the receipt of an erasure, unless there is one.
+/// Writes the receipt of an erasure, unless there is one; the body of the one that is there.
 pub fn write_receipt(
     store: &dyn ObjectStore,
     of: &Outstanding,
     around: &Surroundings,
-) -> Result<(), ArchiveError> {
-    let body = body(of, around).to_string();
-    let bytes = Bytes::from(wrapped("receipt", &body));
-    match store.put_if_absent(&name(of.erasure.number), bytes) {
-        Ok(()) | Err(ObjectError::Conflict { .. }) => Ok(()),
+) -> Result<Value, ArchiveError> {
+    let (name, body) = (name(of.erasure.number), body(of, around));
+    match store.put_if_absent(&name, Bytes::from(wrapped("receipt", &body.to_string()))) {
+        Ok(()) => Ok(body),
+        Err(ObjectError::Conflict { .. }) => read(store, &name),
         Err(error) => Err(error.into()),
     }
 }
@@ -132,14 +136,12 @@ fn body(Outstanding { erasure, manifest }: &Outstanding, around: &Surroundings) 
 
 /// The bodies of all receipts, in their order.
 pub fn receipts(store: &dyn ObjectStore) -> Result<Vec<Value>, ArchiveError> {
-    let mut all = Vec::new();
-    for object in store.list(&folder())? {
-        let name = object.name;
-        let bytes =
-            store.get(&name)?.ok_or_else(|| ArchiveError::Missing { name: name.clone() })?;
-        all.push(decode(&name, &bytes)?);
-    }
-    Ok(all)
+    store.list(&folder())?.iter().map(|object| read(store, &object.name)).collect()
+}
+
+fn read(store: &dyn ObjectStore, name: &ObjectName) -> Result<Value, ArchiveError> {
+    let bytes = store.get(name)?.ok_or_else(|| ArchiveError::Missing { name: name.clone() })?;
+    decode(name, &bytes)
 }
 
 fn decode(name: &ObjectName, bytes: &[u8]) -> Result<Value, ArchiveError> {

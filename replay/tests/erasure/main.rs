@@ -2,6 +2,7 @@
 
 mod crashes;
 mod lineage;
+mod receipts;
 mod rows;
 
 mod support {

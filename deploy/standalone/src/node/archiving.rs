@@ -202,7 +202,7 @@ impl Worker {
             return Ok(true);
         }
         let is_late = self.waits_since.is_some_and(|since| since.elapsed() >= self.file_time);
-        let is_due = is_late || self.archiver.request_waits();
+        let is_due = is_late || (self.archiver.request_waits() && !self.erasing.rests());
         if self.archiver.is_full() || is_due {
             return self.write().map(|()| true);
         }

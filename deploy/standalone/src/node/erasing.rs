@@ -29,13 +29,17 @@ use crate::exit::Outcome;
 /// Rest after a pass, in times of what it took.
 const REST: u32 = 9;
 
-/// How often it is looked whether a newer snapshot is there.
+/// How often it is looked whether a newer snapshot is there, where one can be asked for …
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// … and where another process writes them.
+const LOOK_EVERY_ELSEWHERE: Duration = Duration::from_secs(10);
+
+type ByRequest = BTreeMap<(TopicPartition, Offset), Arc<Value>>;
 
 /// The receipts that are there, by the event that asked, for whoever does not own the archive.
 #[derive(Clone, Default)]
 pub(super) struct Receipts {
-    by_request: Arc<Mutex<BTreeMap<(TopicPartition, Offset), Arc<Value>>>>,
+    by_request: Arc<Mutex<ByRequest>>,
     wish: Arc<OnceLock<SnapshotWish>>,
 }
 
@@ -110,6 +114,11 @@ impl Erasing {
         })
     }
 
+    /// Whether the last pass is so recent that no other one begins.
+    pub(super) fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// Does one thing; false when there is nothing to do now. After an error that may pass it can be
     /// called again.
     pub(super) fn step(
@@ -117,8 +126,7 @@ impl Erasing {
         archiver: &mut Archiver,
         is_closing: bool,
     ) -> Result<bool, ArchiverError> {
-        let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
-        if archiver.is_asked_to_erase() && (!rests || is_closing) {
+        if archiver.is_asked_to_erase() && (!self.rests() || is_closing) {
             let began = Instant::now();
             let done = archiver.erase()?;
             self.rests_until = Some(Instant::now() + began.elapsed() * REST);
@@ -141,12 +149,14 @@ impl Erasing {
         if !is_closing && self.looks_at.is_some_and(|at| Instant::now() < at) {
             return Ok(false);
         }
-        self.looks_at = Some(Instant::now() + LOOK_EVERY);
+        let is_here = self.receipts.wish.get().is_some();
+        let pause = if is_here { LOOK_EVERY } else { LOOK_EVERY_ELSEWHERE };
+        self.looks_at = Some(Instant::now() + pause);
         let epoch = first.erasure.until;
         let Some(snapshots) = self.forget_snapshots(epoch) else { return Ok(false) };
         let around = Surroundings { snapshots, ..self.around.clone() };
-        write_receipt(&*self.objects, first, &around)?;
-        self.receipts.take(receipts(&*self.objects)?);
+        let receipt = write_receipt(&*self.objects, first, &around)?;
+        self.receipts.take(vec![receipt]);
         if let Some(rest) = &mut self.outstanding {
             rest.pop_front();
         }
@@ -158,12 +168,14 @@ impl Erasing {
     /// What was deleted of them; `None` while there is none that is new enough.
     fn forget_snapshots(&mut self, epoch: Epoch) -> Option<Option<(usize, Epoch)>> {
         let Some(store) = &self.snapshots else { return Some(None) };
-        match store.forget_before(self.lineage, epoch) {
-            Ok(Some(deleted)) => {
+        let forgotten = store.forget_before(self.lineage, epoch);
+        let are_there = || store.kept(self.lineage).map(|kept| !kept.is_empty());
+        match forgotten.and_then(|deleted| Ok((deleted, are_there()?))) {
+            Ok((Some(deleted), are_there)) => {
                 self.deleted += deleted;
-                Some(Some((self.deleted, epoch)))
+                Some(are_there.then_some((self.deleted, epoch)))
             }
-            Ok(None) => {
+            Ok((None, _)) => {
                 self.receipts.wish.get().iter().for_each(|wish| wish.want(epoch));
                 None
             }

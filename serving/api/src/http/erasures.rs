@@ -81,12 +81,13 @@ pub(crate) async fn erase(
 /// How far the job is.
 pub(crate) async fn job(
     State(shared): State<Arc<Shared>>,
-    Path(job): Path<String>,
+    path: Result<Path<String>, axum::extract::rejection::PathRejection>,
     id: RequestId,
     query: Query,
 ) -> Result<Response, Problem> {
     query.finish()?;
     let unknown = || Problem::new(Kind::NotFound, "there is no such job");
+    let Path(job) = path.map_err(|_| unknown())?;
     let token = ConsistencyToken::parse(&job).map_err(|_| unknown())?;
     let [(partition, offset)] = token.positions() else { return Err(unknown()) };
     let operations = &shared.app.operations;

@@ -1,6 +1,7 @@
 //! Handlers, asked through the whole router over a log in memory and a dataflow that tests steer.
 
 mod answers;
+mod erasures;
 mod events;
 mod hostile;
 mod lineages;
