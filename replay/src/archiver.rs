@@ -19,6 +19,7 @@ mod files;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use eddyline_connect::crash_point;
 use eddyline_connect::log::{EventLog, ReadLimit};
 use eddyline_connect::objects::ObjectStore;
 use eddyline_schemas::binding::{Accepted, Binding, BindingFold, BoundRange};
@@ -121,6 +122,12 @@ impl Archiver {
         self.pending.is_some() || self.waiting.rows() > 0
     }
 
+    /// Whether live has recorded digests since the last [`Self::write`]: those of the last epochs
+    /// come behind their bindings.
+    pub fn digests_wait(&self) -> Result<bool, ArchiverError> {
+        Ok(self.log.end_offset(DIGESTS)? > self.next_digest)
+    }
+
     /// Reads on by one record of the bindings, and what it bound; false at their end. After an
     /// error that may pass it can be called again.
     pub fn read_on(&mut self) -> Result<bool, ArchiverError> {
@@ -154,11 +161,15 @@ impl Archiver {
         }
         let Some(pending) = &self.pending else { return Ok(()) };
         for file in &pending.files {
+            crash_point!("archive-put");
             self.objects
                 .put_if_absent(&file.name, file.bytes.clone())
                 .map_err(ArchiveError::from)?;
+            crash_point!("archive-file");
         }
+        crash_point!("archive-commit");
         self.catalogue.commit(&*self.objects, pending.change.clone(), pending.nonce)?;
+        crash_point!("archive-committed");
         self.pending = None;
         Ok(())
     }

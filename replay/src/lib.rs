@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod archiver;
+mod crash;
 pub mod evaluate;
 pub mod quality;
 mod recompute;
@@ -12,6 +13,7 @@ pub mod recorded;
 mod report;
 pub mod verify;
 
+pub use crash::CRASH_POINTS;
 pub use evaluate::{Evaluation, evaluate};
 pub use recompute::recompute;
 pub use report::{ModelReport, Report};

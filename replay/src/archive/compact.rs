@@ -5,6 +5,7 @@
 //! lies there is an orphan.
 
 use bytes::Bytes;
+use eddyline_connect::crash_point;
 use eddyline_connect::objects::{ObjectName, ObjectStore};
 
 use super::build::{FileBuilder, LEVEL_COMPACTED};
@@ -36,7 +37,9 @@ pub fn compact(
     let files: Vec<FileEntry> = catalogue.all_files().cloned().collect();
     for run in files.chunk_by(|a, b| a.partition == b.partition) {
         for merged in plan(run, target_bytes) {
+            crash_point!("compact-merge");
             done.added.push(merge(store, merged)?);
+            crash_point!("compact-file");
             done.removed.extend(merged.iter().map(|file| file.name.clone()));
         }
     }
@@ -49,9 +52,12 @@ pub fn compact(
         removed: done.removed.clone(),
         ..Change::default()
     };
+    crash_point!("compact-commit");
     catalogue.commit(store, change, nonce)?;
+    crash_point!("compact-committed");
     for name in &done.removed {
         store.delete(name)?;
+        crash_point!("compact-deleted");
     }
     Ok(done)
 }

@@ -174,7 +174,7 @@ impl Worker {
             self.waits_since.get_or_insert_with(Instant::now);
             return Ok(true);
         }
-        if is_closing && self.archiver.waits() {
+        if is_closing && (self.archiver.waits() || self.archiver.digests_wait()?) {
             return self.write().map(|()| true);
         }
         Ok(false)

@@ -7,10 +7,12 @@ use std::time::Instant;
 
 use eddyline_connect::objects::Access;
 use eddyline_dataflows::snapshot::SnapshotWriter;
-use eddyline_dataflows::{Committed, Replay, StateDigest, replay};
+use eddyline_dataflows::{Committed, Replay, StateDigest, replay_on};
+use eddyline_schemas::lineage::Epoch;
 use serde_json::json;
 
 use super::HistoryArgs;
+use super::processes::{Part, ProcessesArgs};
 use super::span::{Span, last_epoch};
 use crate::config::ConfigArgs;
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
@@ -28,6 +30,11 @@ pub(crate) struct RebuildArgs {
     /// Begin at the start of history even if there are snapshots
     #[arg(long)]
     pub from_start: bool,
+    /// Begin behind the snapshot of this epoch [default: the newest one]
+    #[arg(long, value_name = "EPOCH", conflicts_with = "from_start")]
+    pub from_snapshot: Option<u64>,
+    #[command(flatten)]
+    pub processes: ProcessesArgs,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "table")]
     pub output: Format,
@@ -35,7 +42,8 @@ pub(crate) struct RebuildArgs {
 
 /// Runs the verb. Interrupted, it goes on from the snapshot that it wrote last.
 pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
-    let config = args.history.load(config)?;
+    let config = args.history.load_with(config, &args.processes.flags())?;
+    let Part::Lead(workers) = args.processes.take_part(&config, "rebuild")? else { return Ok(()) };
     let Some(store) = open_snapshots(&config, Access::Write)? else {
         return Err(Stop::new(
             Exit::Config,
@@ -45,7 +53,10 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
     };
     let log = args.history.open(&config)?;
     let until = last_epoch(args.until, &log)?;
-    let Span { from, until } = Span::choose(&config, &log, until, !args.from_start)?;
+    let Span { from, until } = match args.from_snapshot {
+        Some(epoch) => Span::behind(&config, &log, until, Epoch(epoch))?,
+        None => Span::choose(&config, &log, until, !args.from_start)?,
+    };
     let began = from.as_ref().map_or(0, |from| from.counts().accepted);
     // Where live writes none by itself, one at the end is what is asked for.
     let every = match config.snapshots.every_events {
@@ -62,8 +73,8 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
     };
     let folded = Arc::new(AtomicU64::new(began));
     let started = Instant::now();
-    let digest =
-        replay(&config.core, log, how, counting(Arc::clone(&folded))).map_err(of_engine)?;
+    let digest = replay_on(&config.core, log, (workers, how), counting(Arc::clone(&folded)))
+        .map_err(of_engine)?;
     let seconds = started.elapsed().as_secs_f64();
     print(&digest, (folded.load(Ordering::Acquire) - began, seconds), args.output)
 }
