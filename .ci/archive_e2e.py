@@ -10,9 +10,11 @@ pyarrow, which must read the archive as it is; without it they are left out, and
 """
 
 import argparse
+import contextlib
 import json
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -108,6 +110,57 @@ class Archive:
         self.checks.equal("state digest from there", report["state_digest"],
                           self.digest["state_digest"])
 
+    def together(self):
+        """On several processes, from the start and from every snapshot that is kept: one digest."""
+        data = self.server.data
+        kept = sorted({int(file.name.split("-")[0])
+                       for file in data.glob("snapshots/**/manifests/*-*")})
+        self.checks.that(f"snapshots are kept: {kept}", len(kept) > 0)
+        for epoch in (None, *kept):
+            begin = () if epoch is None else ("--from-snapshot", epoch)
+            for workers, processes in ((1, 1), (2, 1), (1, 2)):
+                report = self.on_processes("verify", (workers, processes), data, *begin)
+                what = f"{workers} workers in {processes} processes from {epoch or 'the start'}"
+                self.checks.equal(f"began at, digest, recorded, {what}",
+                                  [report["from_epoch"], report["state_digest"],
+                                   report["equal"] + report["from_epoch"]],
+                                  [epoch or 0, self.digest["state_digest"], self.digest["epoch"]])
+        data = self.program.folder / "together"
+        report = self.on_processes("rebuild", (1, 2), data)
+        self.checks.equal("digest of a rebuild on two processes", report["state_digest"],
+                          self.digest["state_digest"])
+        report = self.on_processes("verify", (1, 1), data, "--from-snapshot")
+        self.checks.equal("what it wrote is the whole state",
+                          [report["from_epoch"], report["state_digest"]],
+                          [self.digest["epoch"], self.digest["state_digest"]])
+        code, _, err = self.program.run("replay", "verify", *self.place[:2], "--data", data,
+                                        "--from-snapshot", 1)
+        self.checks.that("a snapshot that is not kept is a wrong use", code == USAGE
+                         and "no snapshot of epoch 1 is kept" in err, (code, err))
+
+    def on_processes(self, verb, shape, data, *more):
+        """What process 0 prints; the others must end well with it."""
+        workers, processes = shape
+        together = ("--workers", workers)
+        if processes > 1:
+            with contextlib.ExitStack() as stack:
+                sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+                           for _ in range(processes)]
+                hosts = ",".join(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+            together += ("--processes", processes, "--hosts", hosts)
+        followers = [self.program.start("replay", verb, *together, "--process", index,
+                                        log="followers.log")
+                     for index in range(1, processes)]
+        try:
+            report = self.program.json("replay", verb, *self.place[:2], "--data", data, *together,
+                                       *more, "--output", "json")
+            codes = [follower.wait(30) for follower in followers]
+            self.checks.equal(f"exit codes of {len(codes)} others", codes, [0] * len(codes))
+            return report
+        finally:
+            for follower in followers:
+                follower.kill()
+
     def rebuilt(self):
         """From nothing, in two steps, then live again on a copy of the log."""
         check, data = self.checks, self.program.folder / "rebuilt"
@@ -179,6 +232,13 @@ class Archive:
                    and difference["standard_error"] > 0, report["difference"])
         alone = self.program.json("replay", "evaluate", *self.place, *ranked)
         check.equal("evaluate finds what the original's column says", alone, original)
+        other_file = self.program.folder / "other.toml"
+        other_file.write_text("[core.factors]\nitem_rate = 0.02\n", encoding="utf-8")
+        against = self.program.json("replay", "evaluate", "--against", other_file, *self.place,
+                                    *ranked)
+        check.equal("against a file with that configuration, evaluate finds the same",
+                    [against["configured"], against["against"], against["difference"]],
+                    [original, other, report["difference"]])
 
     def compacted(self):
         """Fewer files, and nothing else differs."""
@@ -319,6 +379,7 @@ def main():
         ("a server that archives, killed on the way", run.streamed),
         ("the archive is whole", run.whole),
         ("every epoch is as live recorded it", run.proven),
+        ("several processes fold it, from every snapshot", run.together),
         ("the state is rebuilt from the archive, and goes on as live", run.rebuilt),
         ("the past answers as live did", run.asked),
         ("the same history under another configuration", run.other_histories),

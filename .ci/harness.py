@@ -94,12 +94,12 @@ class Program:
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *arguments, seconds=600):
+    def run(self, *arguments, seconds=600, environment=()):
         """Exit code, stdout and stderr of a verb that ends by itself."""
         ran = subprocess.run(
             [self.binary, *map(str, arguments)],
-            cwd=self.folder, env=clean_environment(), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=seconds, check=False,
+            cwd=self.folder, env={**clean_environment(), **dict(environment)},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False,
         )
         return ran.returncode, ran.stdout, ran.stderr
 

@@ -1,5 +1,6 @@
 """kill -9 at every named crash point of the driver, several times each, on the embedded log; then
-an event that crashes the dataflow whenever it is folded.
+an event that crashes the dataflow whenever it is folded; then kill -9 of whoever writes an archive
+or reads one, in kill_archive.py.
 
     python3 .ci/kill.py --binary PATH --scratch DIR [--results FILE] [--times N]
 
@@ -20,6 +21,7 @@ import time
 
 sys.dont_write_bytecode = True
 from harness import Checks, Program, Server, conserved, run_stages
+from kill_archive import KillArchive
 
 # How often a point is passed before the process dies: at once, a little later, later.
 COUNTS = (1, 2, 7, 12, 20)
@@ -192,13 +194,17 @@ def main():
     checks = Checks()
     program = Program(args.binary, args.scratch)
     _, named, _ = program.run("bench", "crashes", "--points")
-    points = named.split()
+    named = named.split()
+    of_archive = [point for point in named if point.startswith(("archive-", "compact-"))]
+    points = [point for point in named if point not in of_archive]
+    checks.equal("crash points of an archiver and of a compaction", len(of_archive), 9)
     checks.that(f"{len(points)} crash points are named", len(points) >= 19, points)
     run = Kill(checks, program, args.times)
     stages = [(f"kill -9 at {point}", lambda point=point: run.at(point)) for point in points]
     stages += [(f"an event that crashes {operator}", lambda operator=operator: run.poison(operator))
                for operator in ("learn", "apply")]
     stages.append(("an event that the user says to pass over", run.verb))
+    stages += KillArchive(run).stages(of_archive)
     stages = [stage for stage in stages if args.only in stage[0]]
     return run_stages(checks, stages, args.results)
 

@@ -23,6 +23,7 @@ mod files;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use eddyline_connect::crash_point;
 use eddyline_connect::log::{EventLog, ReadLimit};
 use eddyline_connect::objects::{ObjectInfo, ObjectStore};
 use eddyline_schemas::binding::{Accepted, Binding, BindingFold, BoundRange};
@@ -170,14 +171,18 @@ impl Archiver {
         }
         let Some(pending) = &self.pending else { return Ok(()) };
         for file in &pending.files {
+            crash_point!("archive-put");
             self.objects
                 .put_if_absent(&file.name, file.bytes.clone())
                 .map_err(ArchiveError::from)?;
+            crash_point!("archive-file");
         }
+        crash_point!("archive-commit");
         let (change, nonce) = (pending.change.clone(), pending.nonce);
         for _ in 0..TRIES {
             match self.catalogue.commit(&*self.objects, change.clone(), nonce) {
                 Ok(()) => {
+                    crash_point!("archive-committed");
                     self.pending = None;
                     return Ok(());
                 }

@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod archiver;
+mod crash;
 mod descent;
 pub mod evaluate;
 pub mod following;
@@ -16,6 +17,7 @@ mod report;
 pub mod trim;
 pub mod verify;
 
+pub use crash::CRASH_POINTS;
 pub use descent::{descended, erased_from};
 pub use evaluate::{Evaluation, evaluate};
 pub use recompute::recompute;

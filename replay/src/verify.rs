@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use eddyline_connect::log::EventLog;
 use eddyline_dataflows::snapshot::Restored;
-use eddyline_dataflows::{Committed, Folder, History, StateDigest};
+use eddyline_dataflows::{Committed, Folder, History, StateDigest, Workers};
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::delta::digest::EpochDigest;
 use eddyline_schemas::lineage::{Epoch, Lineage};
@@ -26,8 +26,8 @@ pub struct Verify {
     pub from: Option<Restored>,
     /// The last epoch; `None` goes on to the end.
     pub until: Option<Epoch>,
-    /// Threads.
-    pub workers: usize,
+    /// Threads, or several processes of which this one leads.
+    pub workers: Workers,
 }
 
 /// What was found.

@@ -47,5 +47,7 @@ pub use history::{History, epoch_at};
 pub use outputs::{EmitError, Outputs};
 pub use positions::{BoundFollower, BoundPositions};
 pub use recording::DigestRecorder;
-pub use refold::{Refold, Replay, for_each_bound, last_bound_epoch, refold, refold_on, replay};
+pub use refold::{
+    Refold, Replay, for_each_bound, last_bound_epoch, refold, refold_on, replay, replay_on,
+};
 pub use skip::{BoundEpoch, bound_epoch, skip_record};

@@ -46,9 +46,20 @@ pub struct Replay {
 pub fn replay(
     core: &CoreConfig,
     log: Arc<dyn EventLog>,
-    Replay { from, until, workers, mut snapshots }: Replay,
+    how: Replay,
     sink: Sink,
 ) -> Result<StateDigest, EngineError> {
+    replay_on(core, log, (how.workers.into(), how), sink)
+}
+
+/// As [`replay`], on these workers instead, of several processes maybe, of which this one leads.
+pub fn replay_on(
+    core: &CoreConfig,
+    log: Arc<dyn EventLog>,
+    (workers, how): (Workers, Replay),
+    sink: Sink,
+) -> Result<StateDigest, EngineError> {
+    let Replay { from, until, mut snapshots, .. } = how;
     let position = from.as_ref().map(|from| from.position().clone());
     let mut records = from.as_ref().map_or(0, |from| from.counts().accepted);
     let mut history = History::open(core, log, position.as_ref(), until)?;

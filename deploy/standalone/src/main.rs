@@ -88,7 +88,8 @@ fn start_logs(filter: &str) -> Outcome {
 
 /// Only what tests for crashes set in the environment kills this process, or lets it panic.
 fn arm_crash_points() -> Outcome {
-    eddyline_connect::crash::arm_from_env(eddyline_dataflows::CRASH_POINTS)
+    let points = [eddyline_dataflows::CRASH_POINTS, eddyline_replay::CRASH_POINTS].concat();
+    eddyline_connect::crash::arm_from_env(&points)
         .or_stop(Exit::Usage, || "reading the environment".into())
         .map_err(|stop| stop.remedy("eddyline bench crashes --points names them"))?;
     eddyline_connect::panic_on::arm_from_env(eddyline_dataflows::Stage::OF_RECORDS)

@@ -2,6 +2,7 @@
 //! one, else from the log itself; what `eddyline_replay` makes of it is told here.
 
 mod as_of;
+mod processes;
 mod quality;
 mod rebuild;
 mod span;
@@ -28,12 +29,15 @@ pub(crate) enum ReplayVerb {
     /// Fold history into a snapshot, which `up` or `dataflow` then goes on from
     #[command(after_long_help = "Examples:
   eddyline replay rebuild --archive s3://bucket/archive
-  eddyline replay rebuild --until 4711 --workers 2 --output json")]
+  eddyline replay rebuild --until 4711 --workers 2 --output json
+  eddyline replay rebuild --processes 2 --process 0 --hosts 127.0.0.1:7000,127.0.0.1:7001
+  eddyline replay rebuild --processes 2 --process 1 --hosts 127.0.0.1:7000,127.0.0.1:7001")]
     Rebuild(rebuild::RebuildArgs),
     /// Fold history and hold every epoch against what live recorded of it; exit code 3 if one differs
     #[command(after_long_help = "Examples:
   eddyline replay verify --archive s3://bucket/archive
-  eddyline replay verify --log --workers 4")]
+  eddyline replay verify --log --workers 4
+  eddyline replay verify --from-snapshot 4711")]
     Verify(verify::VerifyArgs),
     /// Ask the state as it was at an epoch or at a time
     #[command(after_long_help = "Examples:
@@ -48,8 +52,9 @@ pub(crate) enum ReplayVerb {
     /// Quality over history: rank each positive event, then learn it (prequential-v1)
     #[command(after_long_help = "Examples:
   eddyline replay evaluate --archive s3://bucket/archive --test-one-in 1
-  eddyline replay evaluate --last-days 7 --output json")]
-    Evaluate(quality::QualityArgs),
+  eddyline replay evaluate --last-days 7 --output json
+  eddyline replay evaluate --against other.toml --test-one-in 1")]
+    Evaluate(quality::EvaluateArgs),
 }
 
 /// Where history is, and how it is folded.

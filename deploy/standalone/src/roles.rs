@@ -18,7 +18,7 @@ use crate::server_file;
 use crate::up::{Stopping, listen};
 use processes::ProcessesArgs;
 
-pub(crate) use processes::workers;
+pub(crate) use processes::{checked, workers};
 
 /// How often a dataflow is asked whether it still goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

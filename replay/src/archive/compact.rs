@@ -5,6 +5,7 @@
 //! lies there is an orphan. An archiver may add files meanwhile. Erased rows stay erased.
 
 use bytes::Bytes;
+use eddyline_connect::crash_point;
 use eddyline_connect::objects::{ObjectName, ObjectStore};
 
 use super::build::{FileBuilder, LEVEL_COMPACTED};
@@ -39,7 +40,9 @@ pub fn compact(
     let files: Vec<FileEntry> = catalogue.all_files().cloned().collect();
     for run in files.chunk_by(|a, b| a.partition == b.partition) {
         for merged in plan(run, target_bytes) {
+            crash_point!("compact-merge");
             done.added.push(merge(store, merged)?);
+            crash_point!("compact-file");
             done.removed.extend(merged.iter().map(|file| file.name.clone()));
         }
     }
@@ -47,6 +50,7 @@ pub fn compact(
         catalogue.delete_removed(store)?;
         return Ok(done);
     }
+    crash_point!("compact-commit");
     if let Err(error) = replace(store, catalogue, &done, nonce) {
         if matches!(error, ArchiveError::Superseded { .. }) {
             // Whoever came before may have claimed them already.
@@ -54,8 +58,13 @@ pub fn compact(
         }
         return Err(error);
     }
+    crash_point!("compact-committed");
     // The last look before the last other copy goes.
     done.added.iter().try_for_each(|file| fetch(store, file).map(drop))?;
+    for name in &done.removed {
+        store.delete(name)?;
+        crash_point!("compact-deleted");
+    }
     catalogue.delete_removed(store)?;
     Ok(done)
 }

@@ -24,7 +24,7 @@ fn objects() -> Arc<dyn ObjectStore> {
 
 /// Folds the archive on `workers` and holds every epoch against what live recorded.
 fn check_replay(objects: &Arc<dyn ObjectStore>, epochs: Epoch, workers: usize) {
-    let how = Verify { from: None, until: None, workers };
+    let how = Verify { from: None, until: None, workers: workers.into() };
     let verified = verify(&core(), &archived(objects), how, |_, _| {}).expect("it folds");
     assert_eq!((verified.equal, verified.unrecorded), (epochs.0, 0));
     assert_eq!(verified.mismatch, None);

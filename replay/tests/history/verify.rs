@@ -19,7 +19,7 @@ use crate::support::running::bind_all;
 use crate::support::shop::Shop;
 
 fn verified(log: &Arc<dyn EventLog>, until: Option<Epoch>) -> Result<Verified, ReplayError> {
-    verify(&core(), log, Verify { from: None, until, workers: 2 }, |_, _| {})
+    verify(&core(), log, Verify { from: None, until, workers: 2.into() }, |_, _| {})
 }
 
 /// Says of an epoch something else than live did, in one shard; which.
@@ -62,7 +62,7 @@ fn what_was_recorded_under_another_configuration_is_no_proof() {
     bind_all(&core(), &log, 40);
     let mut other = core();
     other.seed += 1;
-    let how = Verify { from: None, until: None, workers: 1 };
+    let how = Verify { from: None, until: None, workers: 1.into() };
     let refused = verify(&other, &log, how, |_, _| {}).expect_err("it has no digests");
     let (ours, theirs) = (other.lineage(), core().lineage());
     assert_eq!(

@@ -73,7 +73,8 @@ struct Failed {
 /// Runs the verb.
 pub(crate) fn run(args: &CrashesArgs) -> Outcome {
     if args.points {
-        return CRASH_POINTS.iter().try_for_each(|name| print_line(name));
+        let mut names = CRASH_POINTS.iter().chain(eddyline_replay::CRASH_POINTS);
+        return names.try_for_each(|name| print_line(name));
     }
     let plant = match args.plant.as_deref() {
         None => None,

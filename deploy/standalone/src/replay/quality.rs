@@ -1,5 +1,7 @@
 //! `eddyline replay what-if` and `eddyline replay evaluate`.
 
+use std::path::PathBuf;
+
 use eddyline_dataflows::rank::MODELS;
 use eddyline_model::config::CoreConfig;
 use eddyline_replay::quality::{Difference, Reported, Tested, test};
@@ -29,6 +31,16 @@ pub(crate) struct QualityArgs {
     /// How the result is printed
     #[arg(long, value_enum, default_value = "table")]
     pub output: Format,
+}
+
+/// Flags of `replay evaluate`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct EvaluateArgs {
+    #[command(flatten)]
+    pub quality: QualityArgs,
+    /// Compare with this configuration file, over the same events; --set applies to both
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
 }
 
 /// History, and what of it is reported.
@@ -70,8 +82,20 @@ impl QualityArgs {
 }
 
 /// Runs `replay evaluate`.
-pub(super) fn evaluate(args: &QualityArgs, config: &ConfigArgs) -> Outcome {
+pub(super) fn evaluate(args: &EvaluateArgs, config: &ConfigArgs) -> Outcome {
+    let EvaluateArgs { quality: args, against } = args;
     let opened = args.open(config)?;
+    if let Some(file) = against {
+        let other = ConfigArgs { config: Some(file.clone()), ..config.clone() };
+        let other = args.sampled(args.history.load(&other)?.core)?;
+        if other == opened.core {
+            let message = format!("{} changes nothing that changes state", file.display());
+            return Err(Stop::new(Exit::Usage, message)
+                .remedy("name a file with another [core], or leave --against out"));
+        }
+        let shown = json!({ "against": file });
+        return compare(args, &opened, (&other, ["configured", "against"]), shown);
+    }
     let tested = args.test(&opened, &opened.core, "epochs")?;
     let shown = to_json(&tested);
     match args.output {
@@ -99,15 +123,22 @@ pub(super) fn what_if(args: &QualityArgs, config: &ConfigArgs) -> Outcome {
         return Err(Stop::new(Exit::Usage, "--set changes nothing that changes state")
             .remedy("set a key of [core], such as --set core.factors.item_rate=0.05"));
     }
-    let original = args.test(&opened, &opened.core, "epochs of the original")?;
-    let changed = args.test(&opened, &other, "epochs of what if")?;
+    compare(args, &opened, (&other, ["original", "what_if"]), json!({ "set": config.set }))
+}
+
+/// Ranks the same events under both configurations and prints how they differ.
+fn compare(
+    args: &QualityArgs,
+    opened: &Opened,
+    (other, sides): (&CoreConfig, [&'static str; 2]),
+    mut shown: Value,
+) -> Outcome {
+    let original = args.test(opened, &opened.core, "epochs of the first")?;
+    let changed = args.test(opened, other, "epochs of the second")?;
     let paired = original.compared_with(&changed);
-    let shown = json!({
-        "set": config.set,
-        "original": to_json(&original),
-        "what_if": to_json(&changed),
-        "difference": paired,
-    });
+    shown[sides[0]] = to_json(&original);
+    shown[sides[1]] = to_json(&changed);
+    shown["difference"] = json!(paired);
     match args.output {
         Format::Json => print_json(&shown),
         Format::Ndjson => print_json_line(&shown),
@@ -116,10 +147,11 @@ pub(super) fn what_if(args: &QualityArgs, config: &ConfigArgs) -> Outcome {
             let row = |(metric, Difference { mean, standard_error }): (&str, Difference)| {
                 let of = |side: &str| decimal(&shown[side]["models"]["whole"][metric]);
                 let sure = format!("{mean:+.4} ± {standard_error:.4}");
-                vec![metric.to_owned(), of("original"), of("what_if"), sure]
+                vec![metric.to_owned(), of(sides[0]), of(sides[1]), sure]
             };
             let rows: Vec<Vec<String>> = METRICS.into_iter().zip(differences).map(row).collect();
-            print_table(&["metric", "original", "what if", "difference ± standard error"], &rows)?;
+            let [first, second] = sides.map(|side| side.replace('_', " "));
+            print_table(&["metric", &first, &second, "difference ± standard error"], &rows)?;
             print_line(&format!("{} events were ranked by both", paired.events))
         }
     }

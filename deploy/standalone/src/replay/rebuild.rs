@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use eddyline_connect::objects::Access;
 use eddyline_dataflows::snapshot::SnapshotWriter;
-use eddyline_dataflows::{Committed, Replay, StateDigest, replay};
+use eddyline_dataflows::{Committed, Replay, StateDigest, replay_on};
 use eddyline_model::config::Descent;
+use eddyline_schemas::lineage::Epoch;
 use serde_json::json;
 
 use super::HistoryArgs;
+use super::processes::{Part, ProcessesArgs};
 use super::span::{Span, last_epoch};
 use crate::config::{Config, ConfigArgs};
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
@@ -29,6 +31,11 @@ pub(crate) struct RebuildArgs {
     /// Begin at the start of history even if there are snapshots
     #[arg(long)]
     pub from_start: bool,
+    /// Begin behind the snapshot of this epoch [default: the newest one]
+    #[arg(long, value_name = "EPOCH", conflicts_with = "from_start")]
+    pub from_snapshot: Option<u64>,
+    #[command(flatten)]
+    pub processes: ProcessesArgs,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "table")]
     pub output: Format,
@@ -36,7 +43,8 @@ pub(crate) struct RebuildArgs {
 
 /// Runs the verb. Interrupted, it goes on from the snapshot that it wrote last.
 pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
-    let config = args.history.load(config)?;
+    let config = args.history.load_with(config, &args.processes.flags())?;
+    let Part::Lead(workers) = args.processes.take_part(&config, "rebuild")? else { return Ok(()) };
     let history = args.history.open(&config)?;
     let until = last_epoch(args.until, &history.log)?;
     let config = Config { core: history.core(&config.core, until), ..config };
@@ -48,7 +56,10 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
         .remedy("set snapshots.url to the place that the live dataflow starts from"));
     };
     let log = history.log;
-    let Span { from, until } = Span::choose(&config, &log, until, !args.from_start)?;
+    let Span { from, until } = match args.from_snapshot {
+        Some(epoch) => Span::behind(&config, &log, until, Epoch(epoch))?,
+        None => Span::choose(&config, &log, until, !args.from_start)?,
+    };
     let began = from.as_ref().map_or(0, |from| from.counts().accepted);
     // Where live writes none by itself, one at the end is what is asked for.
     let every = match config.snapshots.every_events {
@@ -65,8 +76,8 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
     };
     let folded = Arc::new(AtomicU64::new(began));
     let started = Instant::now();
-    let digest =
-        replay(&config.core, log, how, counting(Arc::clone(&folded))).map_err(of_engine)?;
+    let digest = replay_on(&config.core, log, (workers, how), counting(Arc::clone(&folded)))
+        .map_err(of_engine)?;
     let seconds = started.elapsed().as_secs_f64();
     crate::lineage::register(&config)?;
     if let Some(Descent { parent, .. }) = config.core.descent {

@@ -35,6 +35,31 @@ impl Span {
         };
         Ok(Self { from, until })
     }
+
+    /// Up to `until`, from the very snapshot of `epoch`.
+    pub(super) fn behind(
+        config: &Config,
+        log: &Arc<dyn EventLog>,
+        until: Epoch,
+        epoch: Epoch,
+    ) -> Outcome<Self> {
+        if epoch > until {
+            let message = format!("the snapshot of epoch {epoch} is behind {until}, the last one");
+            return Err(Stop::new(Exit::Usage, message));
+        }
+        let from = match open_snapshots(config, Access::Read)? {
+            Some(store) => newest(config, &store, log, epoch)?,
+            None => None,
+        };
+        let from = from.filter(|from| from.epoch() == epoch);
+        if from.is_none() {
+            let message =
+                format!("no snapshot of epoch {epoch} is kept that history can go on from");
+            return Err(Stop::new(Exit::Usage, message)
+                .remedy("leave --from-snapshot out, or name the epoch of one that is kept"));
+        }
+        Ok(Self { from, until })
+    }
 }
 
 /// The epoch that was asked for, or the last one of the history, which must have it.

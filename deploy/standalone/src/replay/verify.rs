@@ -2,8 +2,10 @@
 
 use eddyline_replay::verify::{ErasedHistory, Mismatch, Verified, Verify, verify_erased};
 use eddyline_schemas::delta::digest::EpochDigest;
+use eddyline_schemas::lineage::Epoch;
 use serde_json::{Value, json};
 
+use super::processes::{Part, ProcessesArgs};
 use super::span::{Span, last_epoch};
 use super::{HistoryArgs, of_replay};
 use crate::config::{Config, ConfigArgs};
@@ -18,9 +20,11 @@ pub(crate) struct VerifyArgs {
     /// The last epoch to fold [default: the last one that is bound]
     #[arg(long, value_name = "EPOCH")]
     pub until: Option<u64>,
-    /// Begin behind the newest snapshot, which is quicker and proves only what came after it
-    #[arg(long)]
-    pub from_snapshot: bool,
+    /// Begin behind the newest snapshot, or that of EPOCH: quicker, and proves only what came after
+    #[arg(long, value_name = "EPOCH")]
+    pub from_snapshot: Option<Option<u64>>,
+    #[command(flatten)]
+    pub processes: ProcessesArgs,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "table")]
     pub output: Format,
@@ -29,16 +33,19 @@ pub(crate) struct VerifyArgs {
 /// Runs the verb. It begins at the start of history unless told otherwise: a snapshot could hide what
 /// differs before it.
 pub(super) fn run(args: &VerifyArgs, config: &ConfigArgs) -> Outcome {
-    let config = args.history.load(config)?;
+    let config = args.history.load_with(config, &args.processes.flags())?;
+    let Part::Lead(workers) = args.processes.take_part(&config, "verify")? else { return Ok(()) };
     let history = args.history.open(&config)?;
     let log = &history.log;
     let until = last_epoch(args.until, log)?;
     let folded = Config { core: history.core(&config.core, until), ..config.clone() };
-    let Span { from, until } = Span::choose(&folded, log, until, args.from_snapshot)?;
+    let Span { from, until } = match args.from_snapshot {
+        Some(Some(epoch)) => Span::behind(&folded, log, until, Epoch(epoch))?,
+        newest => Span::choose(&folded, log, until, newest.is_some())?,
+    };
     let began = from.as_ref().map_or(0, |from| from.epoch().0);
     let mut progress = Progress::new("epochs", until.0 - began);
-    let how = Verify { from, until: Some(until), workers: config.dataflow.workers };
-    let how = (how, &history.erasures[..]);
+    let how = (Verify { from, until: Some(until), workers }, &history.erasures[..]);
     let verified = verify_erased(&config.core, log, how, |epoch, _| progress.set(epoch.0 - began));
     progress.finish();
     let verified = verified.map_err(of_replay)?;

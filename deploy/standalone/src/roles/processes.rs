@@ -56,7 +56,7 @@ pub(crate) fn workers(config: &Config) -> Workers {
 }
 
 /// The processes of `config`, checked; `None` for one alone.
-pub(super) fn checked(config: &Config) -> Outcome<Option<ClusterConfig>> {
+pub(crate) fn checked(config: &Config) -> Outcome<Option<ClusterConfig>> {
     let cluster = cluster(config);
     let checked = cluster.as_ref().map_or(Ok(()), ClusterConfig::check);
     checked.map(|()| cluster).map_err(|error| of_engine(EngineError::from(error)))

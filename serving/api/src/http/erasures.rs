@@ -92,7 +92,7 @@ pub(crate) async fn job(
     let [(partition, offset)] = token.positions() else { return Err(unknown()) };
     let operations = &shared.app.operations;
     let epoch = operations.bound_epoch_of(*partition, *offset);
-    let applied = shared.app.recommender.state().progress().epoch;
+    let applied = shared.app.switch.active().state().progress().epoch;
     let forgotten = epoch.is_some_and(|epoch| epoch <= applied);
     let (state, note, receipt) = match operations.erasure(*partition, *offset) {
         Erasure::Done(receipt) => ("done", None, Some(receipt)),
