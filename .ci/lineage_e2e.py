@@ -262,6 +262,12 @@ class Lineages:
                 check.equal("  not recorded", report["unrecorded"], 0)
         check.equal("the noted digest is that of the configured lineage", noted["lineage"],
                     self.own)
+        report = self.program.json("replay", "evaluate", "--against", self.other[:12],
+                                   "--test-one-in", 64, *self.place, "--output", "json")
+        sides = [report[side]["lineage"] for side in ("configured", "against")]
+        check.equal("both were evaluated over one history", sides, [self.own, self.other])
+        check.that("with a paired difference",
+                   report["difference"]["hr_at_10"]["standard_error"] >= 0, report["difference"])
         self.compare(bound, live)
 
     def compare(self, bound, live):

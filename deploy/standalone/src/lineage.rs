@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use eddyline_connect::clock::{Clock, SystemClock};
 use eddyline_connect::objects::{Access, ObjectStore};
+use eddyline_model::config::CoreConfig;
 use eddyline_replay::lineages::{Action, LineagesError, Registered, Registry};
 use eddyline_schemas::lineage::{Lineage, find_lineage};
 use serde_json::{Value, json};
@@ -187,6 +188,17 @@ pub(crate) fn register(config: &Config) -> Outcome {
     changed.map_err(of_lineages)?;
     tracing::info!(lineage = %own.lineage, "is registered: `eddyline lineage ls` shows it");
     Ok(())
+}
+
+/// The `[core]` table of a registered lineage, or of the one whose id begins so.
+pub(crate) fn core_of(config: &Config, lineage: &str) -> Outcome<CoreConfig> {
+    let registry = registry(config)?;
+    let entries = registry.lineages().entries();
+    let known = entries.iter().map(|entry| entry.registered.lineage);
+    let found = find_lineage(lineage, known)
+        .or_stop(Exit::Usage, || format!("{lineage:?} is no file and no registered lineage"))?;
+    let entry = registry.lineages().entry(found).expect("it was found there");
+    entry.core().or_stop(Exit::Config, || format!("cannot fold lineage {found}"))
 }
 
 fn registry(config: &Config) -> Outcome<Registry> {

@@ -108,7 +108,7 @@ fn a_fold_without_the_erased_is_that_of_a_log_where_they_were_never_valid() {
 }
 
 fn verified(story: &Story, erasures: &[Epoch], until: Option<Epoch>) -> Verified {
-    let how = Verify { from: None, until, workers: 2 };
+    let how = Verify { from: None, until, workers: 2.into() };
     let log = archived(&story.store());
     verify_erased(&core(), &log, (how, erasures), |_, _| {}).expect("it folds")
 }
@@ -155,7 +155,7 @@ fn a_mismatch_before_the_first_erased_epoch_is_still_one() {
     let mut catalogue = Catalogue::open(&*store).expect("it is whole");
     let subjects = requests(&*store, &catalogue).expect("it is whole");
     erase(&*store, &mut catalogue, &subjects, Nonce([1; 16])).expect("memory never fails");
-    let how = Verify { from: None, until: None, workers: 1 };
+    let how = Verify { from: None, until: None, workers: 1.into() };
     let found = verify_erased(&core(), &archived(&store), (how, catalogue.erasures()), |_, _| {});
     let mismatch = found.expect("it folds").mismatch.expect("it was tampered with");
     assert_eq!(mismatch.recorded.epoch, Epoch(2));

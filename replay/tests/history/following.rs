@@ -92,7 +92,7 @@ fn bound(log: &Arc<dyn EventLog>) -> Epoch {
 
 /// How many epochs are as they were recorded, and how many were not recorded.
 fn verified(core: &CoreConfig, log: &Arc<dyn EventLog>) -> (u64, u64) {
-    let how = Verify { from: None, until: None, workers: 2 };
+    let how = Verify { from: None, until: None, workers: 2.into() };
     let verified = verify(core, log, how, |_, _| {}).expect("it folds");
     assert_eq!(verified.mismatch, None);
     (verified.equal, verified.unrecorded)

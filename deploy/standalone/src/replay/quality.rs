@@ -38,8 +38,9 @@ pub(crate) struct QualityArgs {
 pub(crate) struct EvaluateArgs {
     #[command(flatten)]
     pub quality: QualityArgs,
-    /// Compare with this configuration file, over the same events; --set applies to both
-    #[arg(long, value_name = "FILE")]
+    /// Compare with this configuration file, or with this registered lineage (eight digits of it or
+    /// more), over the same events; --set applies to both files
+    #[arg(long, value_name = "FILE|LINEAGE")]
     pub against: Option<PathBuf>,
 }
 
@@ -86,8 +87,14 @@ pub(super) fn evaluate(args: &EvaluateArgs, config: &ConfigArgs) -> Outcome {
     let EvaluateArgs { quality: args, against } = args;
     let opened = args.open(config)?;
     if let Some(file) = against {
-        let other = ConfigArgs { config: Some(file.clone()), ..config.clone() };
-        let other = args.sampled(args.history.load(&other)?.core)?;
+        let other = if file.exists() {
+            let other = ConfigArgs { config: Some(file.clone()), ..config.clone() };
+            args.history.load(&other)?.core
+        } else {
+            let lineage = file.to_string_lossy();
+            crate::lineage::core_of(&args.history.load(config)?, &lineage)?
+        };
+        let other = args.sampled(other)?;
         if other == opened.core {
             let message = format!("{} changes nothing that changes state", file.display());
             return Err(Stop::new(Exit::Usage, message)

@@ -79,14 +79,14 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
     let digest = replay_on(&config.core, log, (workers, how), counting(Arc::clone(&folded)))
         .map_err(of_engine)?;
     let seconds = started.elapsed().as_secs_f64();
-    crate::lineage::register(&config)?;
-    if let Some(Descent { parent, .. }) = config.core.descent {
-        tracing::warn!(
+    match config.core.descent {
+        None => crate::lineage::register(&config)?,
+        Some(Descent { parent, .. }) => tracing::warn!(
             lineage = %digest.lineage, %parent,
             "rows were erased: this snapshot is of a child lineage. `up` and `dataflow` go on in the \
-             lineage of their configuration, from its own snapshots or from the log, and do not use \
-             it; `replay as-of` does"
-        );
+             lineage of their configuration, from its own snapshots or from the log, and neither use \
+             nor follow it; `replay as-of` does"
+        ),
     }
     print(&digest, (folded.load(Ordering::Acquire) - began, seconds), args.output)
 }

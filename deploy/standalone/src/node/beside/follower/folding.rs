@@ -39,7 +39,7 @@ pub(super) fn run(told: &Arc<Told>, config: &Config, around: &Surroundings) -> O
             (answering(Arc::clone(told), state), Some(reindexer))
         }
     };
-    let Kept { from, writer: snapshots } = kept;
+    let Kept { from, writer: snapshots, wish: _ } = kept;
     let how = Follow { from, workers: config.dataflow.workers, snapshots };
     let followed = follow(&config.core, &around.log, how, take, &told.is_over);
     let digest = followed.or_stop(Exit::Failure, || "following it".into())?;
