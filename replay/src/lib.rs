@@ -8,6 +8,7 @@ pub mod archiver;
 mod crash;
 mod descent;
 pub mod evaluate;
+pub mod export;
 pub mod following;
 pub mod lineages;
 pub mod quality;

@@ -14,6 +14,7 @@ use crate::evaluate::EvaluateArgs;
 use crate::ingest::IngestArgs;
 use crate::lineage::LineageVerb;
 use crate::replay::ReplayVerb;
+use crate::replay::snapshot::SnapshotVerb;
 use crate::roles::{DataflowArgs, RoleArgs};
 use crate::up::UpArgs;
 use crate::user::UserVerb;
@@ -131,6 +132,14 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: LineageVerb,
     },
+    /// Look at the states that are kept, or write one as Parquet for other tools
+    #[command(after_long_help = "Examples:
+  eddyline snapshot ls
+  eddyline snapshot export --parquet s3://bucket/export")]
+    Snapshot {
+        #[command(subcommand)]
+        verb: SnapshotVerb,
+    },
     /// Decide about events that the dataflow cannot fold
     #[command(after_long_help = "Examples:
   eddyline dlq skip user_events 0 17 --data /srv/shop
@@ -229,6 +238,8 @@ mod tests {
         ok("eddyline digest --data d --recompute --workers 4 --epoch 7");
         ok("eddyline lineage diff 5246f0a1 9b1c77d2 --data d --output json");
         ok("eddyline lineage rollback --server http://localhost:1 --api-key k");
+        ok("eddyline snapshot ls --data d --output ndjson");
+        ok("eddyline snapshot export --parquet file:x --archive file:a --epoch 7");
         ok("eddyline dlq skip user_events 0 17 --data d");
         ok("eddyline dlq skip feedback 3 120 --log-url kafka://b:9092/shop --output json");
         ok("eddyline user erase u42 --server http://127.0.0.1:1 --wait 0");

@@ -60,6 +60,7 @@ fn run(cli: &Cli) -> Outcome {
         Verb::Digest(args) => digest::run(args, &cli.config),
         Verb::Archive(args) => archive::run(args, &cli.config),
         Verb::Replay { verb } => replay::run(verb, &cli.config),
+        Verb::Snapshot { verb } => replay::snapshot::run(verb, &cli.config),
         Verb::Lineage { verb } => lineage::run(verb, &cli.config),
         Verb::Dlq { verb } => dlq::run(verb, &cli.config),
         Verb::User { verb } => user::run(verb, &cli.config),

@@ -191,9 +191,16 @@ impl Erasing {
 fn surroundings(config: &Config) -> Surroundings {
     let url = &config.log.url;
     let is_embedded = url.starts_with("embedded:");
-    let log = match is_embedded {
-        true => "the embedded log keeps the user's records: it is never trimmed",
-        false => {
+    let log = match (config.archive.trim_log, is_embedded) {
+        (true, _) => {
+            "the log keeps the user's records until it is trimmed: behind two snapshots from after \
+             the request"
+        }
+        (false, true) => {
+            "the embedded log keeps the user's records: it is never trimmed while archive.trim_log is \
+             off"
+        }
+        (false, false) => {
             "the topics of the log keep the user's records until their retention ends; where it is \
              unlimited, for ever"
         }

@@ -36,7 +36,7 @@ impl Catalogue {
     }
 
     /// Deletes all that no manifest names; how much. Whoever else is at work on the archive has to
-    /// leave, since that may be what it has stored and not yet committed: see [`Since`].
+    /// leave, since that may be what it has stored and not yet committed: see [`Since`](super::Since).
     pub fn sweep(&mut self, store: &dyn ObjectStore, nonce: Nonce) -> Result<usize, ArchiveError> {
         let listed = objects(store)?;
         if self.unnamed(listed.clone()).is_empty() {
