@@ -18,7 +18,9 @@ use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::{Topic, TopicPartition};
 use eddyline_serving::door::{Door, DoorLimits};
 use eddyline_serving::http::lineages::OneLineage;
-use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use eddyline_serving::http::operations::{
+    Dependency, DigestReport, Erasure, NotAvailable, PipelineReport,
+};
 use eddyline_serving::http::{AppState, Operations, serve};
 use eddyline_serving::metrics::Metrics;
 use eddyline_serving::state::ServingState;
@@ -175,6 +177,10 @@ impl Operations for Standing {
 
     fn bound_epoch_of(&self, _: TopicPartition, _: Offset) -> Option<Epoch> {
         None
+    }
+
+    fn erasure(&self, _: TopicPartition, _: Offset) -> Erasure {
+        Erasure::NoArchive
     }
 
     fn digest(&self) -> Result<DigestReport, NotAvailable> {

@@ -9,7 +9,9 @@ use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::http::Operations;
-use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use eddyline_serving::http::operations::{
+    Dependency, DigestReport, Erasure, NotAvailable, PipelineReport,
+};
 use eddyline_serving::metrics::store::StoreMetrics;
 use eddyline_serving::state::ServingState;
 use eddyline_serving::switch::Switch;
@@ -120,6 +122,10 @@ impl Operations for Publishing {
 
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
         self.engine.epoch_of(partition, offset)
+    }
+
+    fn erasure(&self, _: TopicPartition, _: Offset) -> Erasure {
+        Erasure::NoArchive
     }
 
     fn digest(&self) -> Result<DigestReport, NotAvailable> {

@@ -24,7 +24,9 @@ use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::door::{Door, DoorLimits};
-use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use eddyline_serving::http::operations::{
+    Dependency, DigestReport, Erasure, NotAvailable, PipelineReport,
+};
 use eddyline_serving::http::{AppState, Operations, serve};
 use eddyline_serving::metrics::Metrics;
 use eddyline_serving::metrics::store::StoreMetrics;
@@ -262,6 +264,10 @@ impl Operations for Following {
 
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
         self.bound.epoch_of(partition, offset)
+    }
+
+    fn erasure(&self, _: TopicPartition, _: Offset) -> Erasure {
+        Erasure::NoArchive
     }
 
     fn digest(&self) -> Result<DigestReport, NotAvailable> {

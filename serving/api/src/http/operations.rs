@@ -81,9 +81,7 @@ pub trait Operations: Send + Sync {
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch>;
 
     /// How far the erasure is that the event at this position asks for.
-    fn erasure(&self, _: TopicPartition, _: Offset) -> Erasure {
-        Erasure::NoArchive
-    }
+    fn erasure(&self, partition: TopicPartition, offset: Offset) -> Erasure;
 
     /// Digest of the state now; may block for as long as all state takes to be hashed.
     fn digest(&self) -> Result<DigestReport, NotAvailable>;

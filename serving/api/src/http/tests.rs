@@ -30,7 +30,7 @@ use tower::ServiceExt as _;
 
 use crate::door::{Door, DoorLimits};
 use crate::http::lineages::OneLineage;
-use crate::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use crate::http::operations::{Dependency, DigestReport, Erasure, NotAvailable, PipelineReport};
 use crate::http::{AppState, DemoInfo, HttpConfig, Operations, Persona, router};
 use crate::state::{ServingConfig, ServingState};
 use crate::switch::Switch;
@@ -63,6 +63,10 @@ impl Operations for SteeredOperations {
 
     fn bound_epoch_of(&self, _: TopicPartition, _: Offset) -> Option<Epoch> {
         Some(Epoch(self.bound_epoch.load(Ordering::SeqCst))).filter(|epoch| epoch.0 > 0)
+    }
+
+    fn erasure(&self, _: TopicPartition, _: Offset) -> Erasure {
+        Erasure::NoArchive
     }
 
     fn digest(&self) -> Result<DigestReport, NotAvailable> {

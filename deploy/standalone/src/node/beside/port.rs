@@ -11,7 +11,9 @@ use eddyline_schemas::record::Offset;
 use eddyline_schemas::topic::TopicPartition;
 use eddyline_serving::http::Operations;
 use eddyline_serving::http::lineages::{Change, ChangeError, LineagesReport, OneLineage};
-use eddyline_serving::http::operations::{Dependency, DigestReport, NotAvailable, PipelineReport};
+use eddyline_serving::http::operations::{
+    Dependency, DigestReport, Erasure, NotAvailable, PipelineReport,
+};
 use eddyline_serving::metrics::store::StoreMetrics;
 
 use super::{Beside, Inner};
@@ -127,6 +129,10 @@ impl Operations for WithLineages {
 
     fn bound_epoch_of(&self, partition: TopicPartition, offset: Offset) -> Option<Epoch> {
         self.dataflow.bound_epoch_of(partition, offset)
+    }
+
+    fn erasure(&self, partition: TopicPartition, offset: Offset) -> Erasure {
+        self.dataflow.erasure(partition, offset)
     }
 
     fn digest(&self) -> Result<DigestReport, NotAvailable> {
