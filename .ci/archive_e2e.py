@@ -29,6 +29,30 @@ OPTIONS = ("--set", "archive.url=file:archive", "--set", "archive.file_seconds=1
 SUMS = ("accepted", "applied", "duplicate", "late", "dead_letter")
 MISMATCH, USAGE, BAD_DATA, CONFIG = 3, 2, 65, 78
 
+# Of an archive and an export of its last epoch.
+EXPORT_READER = """
+import json, sys
+import duckdb
+archive, export = sys.argv[1:]
+def one(query):
+    return duckdb.sql(query).fetchall()[0][0]
+def table(name):
+    return f"read_parquet('{export}/{name}/*.parquet')"
+def topic(name):
+    return f"read_parquet('{archive}/{name}/v1/**/*.parquet')"
+items = f"select item_id from {topic('feedback')} union select item_id from {topic('item_events')}"
+print(json.dumps({
+    "users": [one(f"select count(*) from {table('users')}"),
+              one(f"select count(distinct user_id) from {topic('feedback')}")],
+    "items": [one(f"select count(*) from {table('items')}"),
+              one(f"select count(*) from ({items}) where item_id is not null")],
+    "dim": [row[0] for row in duckdb.sql(
+        f"select distinct len(vector) from {table('items')}").fetchall()],
+    "popularity": one(f"select count(*) from {table('popularity')}"),
+    "covisitation": one(f"select count(*) from {table('covisitation')}"),
+}))
+"""
+
 
 class Archive:
     def __init__(self, checks, program, args):
@@ -264,6 +288,34 @@ class Archive:
         self.checks.that("DuckDB, Polars and pyarrow read the archive as it is",
                          ran.returncode == 0, ran.stdout[-500:] + ran.stderr[-2000:])
 
+    # -- a state for others
+
+    def exported(self):
+        """Users and items of the export are those that the archived events name."""
+        check, to = self.checks, self.program.folder / "export"
+        export = ("snapshot", "export", "--parquet", f"file:{to}", "--output", "json")
+        kept = self.program.json("snapshot", "ls", "--data", self.server.data, "--output", "json")
+        check.equal("the newest snapshot", kept["snapshots"][0]["epoch"], self.digest["epoch"])
+        newest = self.program.json(*export, "--data", self.server.data)
+        check.equal("state that was exported", newest["state_digest"], self.digest["state_digest"])
+        half = self.digest["epoch"] // 2
+        early = self.program.json(*export, *self.place, "--epoch", half)
+        check.that("an epoch without snapshot is folded", early["epoch"] == half
+                   and 0 < early["rows"]["items"] <= newest["rows"]["items"]
+                   and early["rows"]["users"] <= newest["rows"]["users"], early)
+        again = self.program.json(*export, *self.place, "--epoch", self.digest["epoch"])
+        check.equal("the same from the archive alone, over what is there", again, newest)
+        if self.python is None:
+            return
+        ran = subprocess.run([self.python, "-c", EXPORT_READER, self.server.data / "archive",
+                              newest["folder"].removeprefix("file:")],
+                             text=True, capture_output=True, check=False)
+        found = json.loads(ran.stdout) if ran.returncode == 0 else ran.stderr[-2000:]
+        rows = newest["rows"]
+        check.equal("what DuckDB counts in export and archive", found,
+                    {"users": [rows["users"]] * 2, "items": [rows["items"]] * 2, "dim": [128],
+                     "popularity": rows["popularity"], "covisitation": rows["covisitation"]})
+
     # -- the log forgets what is archived
 
     def trimmed(self):
@@ -384,6 +436,7 @@ def main():
         ("the same history under another configuration", run.other_histories),
         ("other programs read it", run.read_by_others),
         ("small files are merged", run.compacted),
+        ("a state is exported", run.exported),
         ("the log forgets what is archived", run.trimmed),
         ("what is wrong is named", run.damaged),
         ("bad input", run.bad_input),
