@@ -1,5 +1,7 @@
 //! Turns what the workers say of an epoch into its deltas: sorted, chained, summed.
 
+use std::sync::Arc;
+
 use eddyline_schemas::delta::digest::{EpochDigest, chain_and_shards};
 use eddyline_schemas::delta::{EpochDeltas, PipelineCounts};
 use eddyline_schemas::lineage::{Epoch, Lineage};
@@ -8,6 +10,7 @@ use eddyline_schemas::snapshot::SnapshotManifest;
 use eddyline_schemas::time::TimestampMs;
 
 use crate::graph::Commit;
+use crate::known::KnownDigests;
 use crate::rank::RankedEvent;
 
 /// A committed epoch.
@@ -42,11 +45,13 @@ pub(crate) struct Committer {
     logical_time: TimestampMs,
     chain: Digest,
     counts: PipelineCounts,
+    known: Option<Arc<KnownDigests>>,
 }
 
 impl Committer {
     pub(crate) fn new(lineage: Lineage) -> Self {
         Self {
+            known: None,
             lineage,
             epoch: Epoch(0),
             logical_time: TimestampMs(0),
@@ -55,7 +60,13 @@ impl Committer {
         }
     }
 
-    /// Commits the next epoch.
+    /// As this, held against what was recorded.
+    pub(crate) fn against(self, known: Option<Arc<KnownDigests>>) -> Self {
+        Self { known, ..self }
+    }
+
+    /// Commits the next epoch. Of one whose deltas are not made, the digest is the recorded one and
+    /// says nothing of rows and shards.
     pub(crate) fn commit(&mut self, commit: Commit) -> Committed {
         let Commit { epoch, header, duplicates, mut deltas, mut ranked } = commit;
         deltas.sort_unstable_by(eddyline_schemas::delta::Delta::cmp_key);
@@ -67,7 +78,11 @@ impl Committer {
         self.counts.dead_letter += header.dead_letter;
         self.counts.duplicate += duplicates;
         self.counts.applied += header.accepted - header.late - header.dead_letter - duplicates;
-        let (chain, shards) = chain_and_shards(self.chain, self.epoch, self.logical_time, &deltas);
+        let recorded = self.known.as_ref().and_then(|known| known.instead(self.epoch));
+        let (chain, shards) = match recorded {
+            Some(recorded) => (recorded, Vec::new()),
+            None => chain_and_shards(self.chain, self.epoch, self.logical_time, &deltas),
+        };
         self.chain = chain;
         let deltas = EpochDeltas {
             lineage: self.lineage,
@@ -77,7 +92,9 @@ impl Committer {
             chain: self.chain,
             counts: self.counts,
         };
-        Committed { digest: EpochDigest::of(&deltas, shards), deltas, ranked }
+        let digest = EpochDigest::of(&deltas, shards);
+        self.known.iter().for_each(|known| known.compare(&digest));
+        Committed { digest, deltas, ranked }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -91,6 +108,7 @@ impl Committer {
     /// Goes on after a snapshot.
     pub(crate) fn resume(manifest: &SnapshotManifest) -> Self {
         Self {
+            known: None,
             lineage: manifest.lineage,
             epoch: manifest.epoch,
             logical_time: manifest.logical_time,

@@ -144,6 +144,12 @@ pub enum EngineError {
         /// Where it would have read on.
         offset: Offset,
     },
+    /// A fold of recorded history makes something else than live did: halt.
+    #[error("epoch {epoch}: the fold makes other deltas than those that live recorded")]
+    Differs {
+        /// The first epoch compared that differs.
+        epoch: Epoch,
+    },
     /// An epoch could not be emitted: a retry may help.
     #[error("cannot emit deltas")]
     Emit(#[source] BoxError),
@@ -193,6 +199,7 @@ impl EngineError {
             | Self::Trimmed { .. }
             | Self::Ahead { .. }
             | Self::OtherLog { .. }
+            | Self::Differs { .. }
             | Self::Refused(_)
             | Self::Flow(_)
             | Self::Cluster(_)

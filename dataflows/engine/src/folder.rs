@@ -17,6 +17,7 @@ use crate::committer::{Committed, Committer, StateDigest};
 use crate::error::EngineError;
 use crate::flow::{AbortOnPanic, Arrival, Flow};
 use crate::graph::{Commit, Folds};
+use crate::known::KnownDigests;
 use crate::snapshot::{Export, Restored};
 use crate::state::Tables;
 
@@ -120,6 +121,26 @@ impl Folder {
         sink: Sink,
     ) -> Result<Self, EngineError> {
         Self::resume(core, workers.into(), restored, (Arc::default(), sink))
+    }
+
+    /// Starts on the state of a snapshot or on none, and holds what it folds against what was
+    /// recorded of it. The sink gets no deltas of epochs whose deltas are not made.
+    pub(crate) fn start_against(
+        core: &CoreConfig,
+        workers: Workers,
+        (from, known): (Option<Restored>, Option<Arc<KnownDigests>>),
+        sink: Sink,
+    ) -> Result<Self, EngineError> {
+        let folds = known.as_ref().map_or(Folds::All, |known| known.folds());
+        let (tables, committer) = match from {
+            Some(from) => {
+                let (tables, committer) = from.into_parts(core)?;
+                (Some(tables), committer)
+            }
+            None => (None, Committer::new(core.lineage())),
+        };
+        let state = (tables, committer.against(known));
+        Self::run(core, (workers, folds), state, (Arc::default(), sink))
     }
 
     /// [`Self::start_from`], telling of its progress.

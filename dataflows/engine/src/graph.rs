@@ -28,10 +28,12 @@ mod stash;
 mod wire;
 mod work;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use eddyline_model::config::CoreConfig;
+use eddyline_schemas::lineage::Epoch;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
@@ -57,6 +59,29 @@ pub enum Folds {
     /// Learning alone, through the same operators: no dedupe, no other fold, no deltas. For the
     /// benchmark that compares the dataflow with a plain loop.
     FactorsOnly,
+    /// All of them, but deltas of the first epoch, the last one and one in so many only: state is
+    /// what is wanted, see [`KnownDigests`](crate::KnownDigests).
+    Sampled {
+        /// The epoch before the first.
+        from: Epoch,
+        /// The last one.
+        until: Epoch,
+        /// Deltas are made of epochs that this divides.
+        every: NonZeroU64,
+    },
+}
+
+impl Folds {
+    /// Whether the deltas of an epoch are made.
+    pub(crate) fn tell(self, epoch: Epoch) -> bool {
+        match self {
+            Self::All => true,
+            Self::FactorsOnly => false,
+            Self::Sampled { from, until, every } => {
+                epoch == from.next() || epoch == until || epoch.0.is_multiple_of(every.get())
+            }
+        }
+    }
 }
 
 /// What every operator of a worker knows.

@@ -15,6 +15,7 @@ use crate::error::EngineError;
 use crate::flow::Arrival;
 use crate::folder::{Folder, Sink};
 use crate::history::History;
+use crate::known::KnownDigests;
 use crate::snapshot::Restored;
 
 /// How to fold again. None of it may change the result.
@@ -39,6 +40,9 @@ pub struct Replay {
     /// Asked after every epoch and at the end. What is written is valid without any receiver having
     /// seen the deltas: they are those that live emitted (I2).
     pub snapshots: Box<dyn Snapshots>,
+    /// What live recorded; `None` compares nothing and makes all deltas. Several processes make all
+    /// of them too.
+    pub known: Option<KnownDigests>,
 }
 
 /// Folds what `log` records, which may be an archive, and writes snapshots on the way, so that a
@@ -59,21 +63,26 @@ pub fn replay_on(
     (workers, how): (Workers, Replay),
     sink: Sink,
 ) -> Result<StateDigest, EngineError> {
-    let Replay { from, until, mut snapshots, .. } = how;
+    let Replay { from, until, mut snapshots, known, .. } = how;
+    let is_alone = matches!(workers, Workers::Threads(_));
+    let known = known.map(|known| Arc::new(if is_alone { known } else { known.of_all() }));
     let position = from.as_ref().map(|from| from.position().clone());
     let mut records = from.as_ref().map_or(0, |from| from.counts().accepted);
     let mut history = History::open(core, log, position.as_ref(), until)?;
-    let mut folder = match from {
-        Some(from) => Folder::start_from(core, workers, from, sink)?,
-        None => Folder::start(core, workers, sink)?,
-    };
+    let against = (from, known.as_ref().map(Arc::clone));
+    let mut folder = Folder::start_against(core, workers, against, sink)?;
     while let Some((epoch, input)) = history.next_epoch()? {
         records += input.header.accepted;
         folder.feed(input);
+        is_equal(known.as_deref())?;
         if snapshots.is_due(Fed { epoch, records }) {
+            folder.wait();
+            is_equal(known.as_deref())?;
             write(&mut *snapshots, &history, &folder)?;
         }
     }
+    folder.wait();
+    is_equal(known.as_deref())?;
     if snapshots.is_due_at_end(Fed { epoch: history.epoch(), records }) {
         write(&mut *snapshots, &history, &folder)?;
     }
@@ -81,12 +90,18 @@ pub fn replay_on(
     Ok(folder.end())
 }
 
+/// A state that is not what live had is not written anywhere.
+fn is_equal(known: Option<&KnownDigests>) -> Result<(), EngineError> {
+    known
+        .and_then(KnownDigests::differs)
+        .map_or(Ok(()), |epoch| Err(EngineError::Differs { epoch }))
+}
+
 fn write(
     snapshots: &mut dyn Snapshots,
     history: &History,
     folder: &Folder,
 ) -> Result<(), EngineError> {
-    folder.wait();
     let point = SnapshotPoint { position: history.position(), folder };
     snapshots.write(&point).map_err(EngineError::Snapshot)
 }

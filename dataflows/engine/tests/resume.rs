@@ -211,7 +211,7 @@ fn a_replay_goes_on_from_its_own_snapshots_and_live_goes_on_from_a_replay() {
         let began = from.as_ref().map_or(0, |from| from.epoch().0);
         let writer = SnapshotWriter::start(setup.store.clone(), EVERY, from.as_ref());
         let snapshots = Box::new(writer.expect("a thread"));
-        let how = Replay { from, until, workers: 2, snapshots };
+        let how = Replay { from, until, workers: 2, snapshots, known: None };
         (began, replay(&core(), setup.log(), how, Box::new(drop)).expect("folds"))
     };
     let middle = Epoch(live.epoch.0 / 2);

@@ -98,6 +98,9 @@ pub(crate) fn of_engine(error: EngineError) -> Stop {
     let (exit, remedy) = match &error {
         EngineError::Cluster(error) => of_cluster(error),
         EngineError::Config(_) => (Exit::Config, None),
+        EngineError::Differs { .. } => {
+            (Exit::Mismatch, Some("`eddyline replay verify` says where; the state was not written"))
+        }
         _ => (Exit::Failure, None),
     };
     Stop { exit, error: error.into(), remedy: remedy.map(str::to_owned) }

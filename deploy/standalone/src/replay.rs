@@ -4,7 +4,7 @@
 mod as_of;
 mod processes;
 mod quality;
-mod rebuild;
+pub(crate) mod rebuild;
 pub(crate) mod snapshot;
 mod span;
 mod verify;

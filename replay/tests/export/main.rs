@@ -38,7 +38,8 @@ fn restored(log: &Arc<dyn EventLog>) -> Restored {
     let memory = Arc::new(MemoryObjects::new());
     let store = || SnapshotStore::new(Arc::<MemoryObjects>::clone(&memory), &core());
     let snapshots = SnapshotWriter::start(store(), u64::MAX, None).expect("a thread");
-    let how = Replay { from: None, until: None, workers: 2, snapshots: Box::new(snapshots) };
+    let how =
+        Replay { from: None, until: None, workers: 2, snapshots: Box::new(snapshots), known: None };
     replay(&core(), Arc::clone(log), how, Box::new(drop)).expect("it folds");
     store().newest_valid(core().lineage()).expect("memory can be read").expect("it was written")
 }

@@ -80,6 +80,13 @@ pub(super) struct Touched {
 }
 
 impl Touched {
+    fn clear(&mut self) {
+        self.rows.clear();
+        let lists =
+            [&mut self.vectors, &mut self.contexts, &mut self.popularity, &mut self.covisitation];
+        lists.into_iter().for_each(Vec::clear);
+    }
+
     /// Forgets items of other processes, which tell of them themselves.
     fn keep(&mut self, is_kept: impl Fn(ItemRef) -> bool) {
         self.rows.retain(|&item| is_kept(item));
@@ -126,7 +133,14 @@ impl ApplyPhase {
             self.touched.keep(|item| context.owns(usize::from(item.shard())));
             self.facets.retain(|(item, _, _)| context.owns(usize::from(item.shard())));
         }
-        let mut out = item_deltas(&owned, &mut self.touched, context.config.factors.dim);
+        let is_told = context.folds.tell(epoch);
+        let mut out = match is_told {
+            true => item_deltas(&owned, &mut self.touched, context.config.factors.dim),
+            false => {
+                self.touched.clear();
+                Vec::new()
+            }
+        };
         let mut ranked = Vec::new();
         if context.applies(0) {
             let mut gate = tables.gate.write();
@@ -142,7 +156,7 @@ impl ApplyPhase {
             if !context.owns(0) {
                 ranked.clear();
             }
-            if ranked.len() > before {
+            if is_told && ranked.len() > before {
                 out.push(gate_delta(&gate));
             }
         }

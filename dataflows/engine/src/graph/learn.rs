@@ -281,11 +281,12 @@ impl ReadPhase {
         let price = |item| reading.view.row(item)?.document.as_ref()?.price;
         let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
-        let mut deltas = Vec::with_capacity(touched.len() * 2);
+        let is_told = self.context.folds.tell(epoch);
+        let mut deltas = Vec::with_capacity(if is_told { touched.len() * 2 } else { 0 });
         for &(shard, rank) in &touched {
             let mut shard = self.context.tables.users[usize::from(shard)].write();
             let changed = shard.rows[rank as usize].tell(epoch, price);
-            if self.context.folds == Folds::FactorsOnly {
+            if !is_told {
                 continue;
             }
             let user = shard.ids[rank as usize].clone();

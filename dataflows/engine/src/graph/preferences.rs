@@ -132,14 +132,19 @@ fn count(context: &Context, epoch: Epoch, counts: Vec<(Counted, i64)>) -> DeltaB
         context.tables.preferences[usize::from(shard)].lock().count(user, &(facet, name), change);
     }
     let bound = context.config.users.preferences;
+    let is_told = context.folds.tell(epoch);
     let document = |(shard, rank): (u8, u32)| {
-        let preferences =
-            context.tables.preferences[usize::from(shard)].lock().document(rank, bound);
         let mut users = context.tables.users[usize::from(shard)].write();
         let user = users.ids.get(rank as usize)?.clone();
         // The read phase may be epochs ahead, and has told of the user then.
         let told = &mut users.rows[rank as usize].told;
         told.epoch = told.epoch.max(epoch);
+        drop(users);
+        if !is_told {
+            return None;
+        }
+        let preferences =
+            context.tables.preferences[usize::from(shard)].lock().document(rank, bound);
         Some(Delta::UserPreferences { user, preferences: Arc::new(preferences) })
     };
     let deltas = users.into_iter().filter_map(document).collect();

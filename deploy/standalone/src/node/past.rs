@@ -61,7 +61,13 @@ impl Past {
             }
         };
         let workers = config.dataflow.workers;
-        let how = Replay { from, until: Some(until), workers, snapshots: Box::new(NoSnapshots) };
+        let how = Replay {
+            from,
+            until: Some(until),
+            workers,
+            snapshots: Box::new(NoSnapshots),
+            known: None,
+        };
         let digest =
             replay(&config.core, Arc::clone(&log), how, Box::new(sink)).map_err(of_engine)?;
         if let Some(error) = broken.lock().take() {

@@ -1,20 +1,23 @@
 //! `eddyline replay rebuild`: all state from recorded history, as a snapshot that the live dataflow
 //! goes on from at the exact next offset.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use eddyline_connect::log::EventLog;
 use eddyline_connect::objects::Access;
-use eddyline_dataflows::snapshot::SnapshotWriter;
-use eddyline_dataflows::{Committed, Replay, StateDigest, replay_on};
-use eddyline_model::config::Descent;
+use eddyline_dataflows::snapshot::{Restored, SnapshotWriter};
+use eddyline_dataflows::{Committed, KnownDigests, Replay, StateDigest, replay_on};
+use eddyline_model::config::{CoreConfig, Descent};
+use eddyline_replay::recorded::Recorded;
 use eddyline_schemas::lineage::Epoch;
 use serde_json::json;
 
-use super::HistoryArgs;
 use super::processes::{Part, ProcessesArgs};
 use super::span::{Span, last_epoch};
+use super::{HistoryArgs, of_replay};
 use crate::config::{Config, ConfigArgs};
 use crate::exit::{Exit, OrStop, Outcome, Stop, of_engine};
 use crate::node::open_snapshots;
@@ -34,11 +37,31 @@ pub(crate) struct RebuildArgs {
     /// Begin behind the snapshot of this epoch [default: the newest one]
     #[arg(long, value_name = "EPOCH", conflicts_with = "from_start")]
     pub from_snapshot: Option<u64>,
+    /// Make the deltas of one epoch in N and hold them against what live recorded; 1 does so for
+    /// all, as `replay verify` does, and takes longer
+    #[arg(long, value_name = "N", default_value_t = CHECK_EVERY)]
+    pub check_every: NonZeroU64,
     #[command(flatten)]
     pub processes: ProcessesArgs,
     /// How the result is printed
     #[arg(long, value_enum, default_value = "table")]
     pub output: Format,
+}
+
+/// Epochs of which one is held against its recorded digest. A state that went wrong would change
+/// rows in most epochs after, so this notices soon and costs little.
+pub(crate) const CHECK_EVERY: NonZeroU64 = NonZeroU64::new(32).expect("it is not zero");
+
+/// What live recorded of the epochs behind `from`, up to `until`.
+pub(crate) fn recorded(
+    core: &CoreConfig,
+    log: &Arc<dyn EventLog>,
+    (from, until): (Option<&Restored>, Epoch),
+    every: NonZeroU64,
+) -> Outcome<KnownDigests> {
+    let recorded = Recorded::read(&**log, core.lineage()).map_err(of_replay)?;
+    let from = from.map_or(Epoch(0), Restored::epoch);
+    Ok(KnownDigests::sampled(move |epoch| recorded.delta_digest(epoch), (from, until), every))
 }
 
 /// Runs the verb. Interrupted, it goes on from the snapshot that it wrote last.
@@ -60,6 +83,7 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
         Some(epoch) => Span::behind(&config, &log, until, Epoch(epoch))?,
         None => Span::choose(&config, &log, until, !args.from_start)?,
     };
+    let known = recorded(&config.core, &log, (from.as_ref(), until), args.check_every)?;
     let began = from.as_ref().map_or(0, |from| from.counts().accepted);
     // Where live writes none by itself, one at the end is what is asked for.
     let every = match config.snapshots.every_events {
@@ -73,6 +97,7 @@ pub(super) fn run(args: &RebuildArgs, config: &ConfigArgs) -> Outcome {
         until: Some(until),
         workers: config.dataflow.workers,
         snapshots: Box::new(snapshots),
+        known: Some(known),
     };
     let folded = Arc::new(AtomicU64::new(began));
     let started = Instant::now();

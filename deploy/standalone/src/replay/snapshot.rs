@@ -146,7 +146,8 @@ fn state_at(
     let told = move |committed: eddyline_dataflows::Committed| {
         progress.set(committed.deltas.epoch.0);
     };
-    let how = Replay { from, until: Some(until), workers, snapshots: Box::new(snapshots) };
+    let how =
+        Replay { from, until: Some(until), workers, snapshots: Box::new(snapshots), known: None };
     replay(&core, history.log, how, Box::new(told)).map_err(of_engine)?;
     let state = store().newest_valid(core.lineage()).map_err(of_snapshots)?;
     let state = state.filter(|state| state.epoch() == until);

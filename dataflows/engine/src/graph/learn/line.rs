@@ -43,7 +43,7 @@ impl ReadPhase {
             Signal::Negative(weight) => (false, weight),
             Signal::None => return,
         };
-        let all_folds = self.context.folds == Folds::All;
+        let all_folds = self.context.folds != Folds::FactorsOnly;
         if positive && all_folds {
             self.count_touch(reading, taken);
             self.test(reading, into, shard, taken);
