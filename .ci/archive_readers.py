@@ -1,12 +1,13 @@
-"""Reads an archive with the tools of others, DuckDB, Polars and pyarrow, and compares what they say.
+"""Reads an archive with the tools of others, DuckDB, Polars, pyarrow and Spark, and compares what
+they say.
 
     python3 .ci/archive_readers.py ROOT
 
 ROOT is the folder of an archive without orphans. Each tool answers the same questions of the plain
 Parquet files: events per day, rows per user, whether offsets strictly increase, rows per bound
 range. The answers must agree with each other, rows with the newest full list of files, and each
-bound range with the count that its binding records. The three must be installed. Exits with 1 and
-says what differs.
+bound range with the count that its binding records. All four must be installed, Spark with a Java.
+Exits with 1 and says what differs.
 """
 
 import collections
@@ -17,6 +18,8 @@ import sys
 import duckdb
 import polars
 import pyarrow.dataset
+import pyspark.sql
+from pyspark.sql import functions, window
 
 INPUTS = ("feedback", "item_events", "user_events")
 
@@ -178,6 +181,61 @@ class PyArrow:
         return found
 
 
+class Spark:
+    """Data frames of a local session."""
+
+    name = "Spark"
+
+    def __init__(self, root):
+        self.root = root
+        session = pyspark.sql.SparkSession.builder.master("local[2]").appName("archive")
+        for key, value in (("sql.session.timeZone", "UTC"), ("ui.enabled", "false"),
+                           ("ui.showConsoleProgress", "false"),
+                           ("driver.host", "127.0.0.1"), ("driver.bindAddress", "127.0.0.1"),
+                           ("sql.shuffle.partitions", "2")):
+            session = session.config(f"spark.{key}", value)
+        self.session = session.getOrCreate()
+        self.session.sparkContext.setLogLevel("ERROR")
+        self.steps = {}
+
+    def frame(self, topic):
+        return self.session.read.parquet(str(self.root / topic / "v1"))
+
+    def per_day(self, topic):
+        day = functions.date_format("append_time", "yyyy-MM-dd")
+        return dict(map(tuple, self.frame(topic).groupBy(day).count().collect()))
+
+    def per_user(self, topic):
+        users = self.frame(topic).where("user_id IS NOT NULL")
+        return dict(map(tuple, users.groupBy("user_id").count().collect()))
+
+    def backward_steps(self, path):
+        """Of all files of the topic at once: a job for each file would take a minute."""
+        topic = pathlib.Path(path).relative_to(self.root).parts[0]
+        if topic not in self.steps:
+            in_file = window.Window.partitionBy("file").orderBy("row_index")
+            before = functions.lag("offset").over(in_file)
+            rows = self.frame(topic).select("offset", functions.col("_metadata.file_name").alias(
+                "file"), "_metadata.row_index")
+            steps = rows.withColumn("before", before).where("offset <= before")
+            self.steps[topic] = dict(map(tuple, steps.groupBy("file").count().collect()))
+        return self.steps[topic].get(pathlib.Path(path).name, 0)
+
+    def ranges(self):
+        made = self.frame("bindings").where("epoch > 0").groupBy("epoch").agg(
+            functions.min_by("ranges", "offset").alias("ranges"),
+            functions.min_by("bound_epoch", "offset").alias("bound"),
+        ).where("bound = epoch").select("epoch", functions.explode("ranges").alias("range"))
+        made = made.select("range.topic", "range.partition", "range.start", "range.end",
+                           "range.count", "epoch")
+        return list(map(tuple, made.collect()))
+
+    def per_range(self, topic):
+        found = self.frame(topic).groupBy("partition", "epoch").agg(
+            functions.count("offset"), functions.min("offset"), functions.max("offset"))
+        return {(topic, p, epoch): tuple(rest) for p, epoch, *rest in map(tuple, found.collect())}
+
+
 def range_faults(reader, topics):
     """Bound ranges whose rows are not as many as recorded, or lie elsewhere."""
     found = {}
@@ -205,7 +263,7 @@ def faults(root):
     rows = collections.Counter()
     for file in files:
         rows[file["topic"]] += file["rows"]
-    readers = [kind(root) for kind in (DuckDb, Polars, PyArrow)]
+    readers = [kind(root) for kind in (DuckDb, Polars, PyArrow, Spark)]
     for reader in readers:
         for topic in topics:
             for question in ("per_day", "per_user"):

@@ -223,12 +223,12 @@ class Erasure:
         report = self.program.json("replay", "verify", *self.place, "--output", "json")
         check.equal("state digest", report["state_digest"], self.child)
         if self.python is None:
-            print("   no Python with duckdb, polars and pyarrow was named: left out", flush=True)
+            print("   no Python with duckdb, polars, pyarrow and pyspark was named: left out", flush=True)
             return
         script = Path(__file__).with_name("archive_readers.py")
         ran = subprocess.run([self.python, script, self.archive], text=True, capture_output=True,
                              check=False)
-        check.that("DuckDB, Polars and pyarrow read it, offsets strictly increase",
+        check.that("DuckDB, Polars, pyarrow and Spark read it, offsets strictly increase",
                    ran.returncode == 0, ran.stdout[-500:] + ran.stderr[-2000:])
 
     def directly(self):
@@ -262,7 +262,7 @@ def main():
     parser.add_argument("--scratch", required=True)
     parser.add_argument("--results")
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--python", help="with duckdb, polars and pyarrow")
+    parser.add_argument("--python", help="with duckdb, polars, pyarrow and pyspark")
     args = parser.parse_args()
     checks = Checks()
     run = Erasure(checks, Program(args.binary, args.scratch), args)

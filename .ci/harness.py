@@ -87,23 +87,26 @@ def clean_environment():
 
 
 class Program:
-    """The binary."""
+    """The binary. A verb that takes longer than `patience` seconds hangs."""
+
+    patience = 600
 
     def __init__(self, binary, folder):
         self.binary = str(Path(binary).resolve())
         self.folder = Path(folder).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, *arguments, seconds=600, environment=()):
+    def run(self, *arguments, seconds=None, environment=()):
         """Exit code, stdout and stderr of a verb that ends by itself."""
         ran = subprocess.run(
             [self.binary, *map(str, arguments)],
             cwd=self.folder, env={**clean_environment(), **dict(environment)},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=seconds or self.patience, check=False,
         )
         return ran.returncode, ran.stdout, ran.stderr
 
-    def json(self, *arguments, seconds=600):
+    def json(self, *arguments, seconds=None):
         """What a verb prints, as JSON; another exit code than 0 is an error."""
         code, stdout, stderr = self.run(*arguments, seconds=seconds)
         if code != 0:

@@ -236,6 +236,8 @@ impl Archiver {
     fn reload(&mut self, superseded: ArchiveError) -> Result<(), ArchiverError> {
         let Since { newest, is_claimed, is_advanced } = self.catalogue.since(&*self.objects)?;
         if is_claimed || is_advanced {
+            let lost = self.pending.take().map_or_else(Vec::new, |pending| pending.change.added);
+            newest.withdraw(&*self.objects, &lost)?;
             return Err(superseded.into());
         }
         tracing::info!(manifest = newest.number(), "files were rewritten: goes on");

@@ -101,10 +101,17 @@ impl FileBuilder {
         })
     }
 
+    /// The file is one of a writer that began at this manifest.
+    #[must_use]
+    pub fn begun_at(self, manifest: u64) -> Self {
+        let generation = u32::try_from(manifest).unwrap_or(u32::MAX);
+        Self { generation: self.generation.max(generation), ..self }
+    }
+
     /// The file is `file` written anew.
     #[must_use]
     pub(super) fn instead_of(self, file: &FileEntry) -> Self {
-        Self { generation: file.generation + 1, ..self }
+        Self { generation: self.generation.max(file.generation + 1), ..self }
     }
 
     /// Adds the next row of the partition: offsets ascend, epochs never fall.

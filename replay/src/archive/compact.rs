@@ -4,6 +4,8 @@
 //! objects are deleted: wherever this dies, what the newest manifest names is whole, and what else
 //! lies there is an orphan. An archiver may add files meanwhile. Erased rows stay erased.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use eddyline_connect::crash_point;
 use eddyline_connect::objects::{ObjectName, ObjectStore};
@@ -37,11 +39,12 @@ pub fn compact(
     nonce: Nonce,
 ) -> Result<Compacted, ArchiveError> {
     let mut done = Compacted::default();
+    let begun_at = catalogue.number();
     let files: Vec<FileEntry> = catalogue.all_files().cloned().collect();
     for run in files.chunk_by(|a, b| a.partition == b.partition) {
         for merged in plan(run, target_bytes) {
             crash_point!("compact-merge");
-            done.added.push(merge(store, merged)?);
+            done.added.push(merge(store, merged, begun_at)?);
             crash_point!("compact-file");
             done.removed.extend(merged.iter().map(|file| file.name.clone()));
         }
@@ -53,8 +56,7 @@ pub fn compact(
     crash_point!("compact-commit");
     if let Err(error) = replace(store, catalogue, &done, nonce) {
         if matches!(error, ArchiveError::Superseded { .. }) {
-            // Whoever came before may have claimed them already.
-            done.added.iter().try_for_each(|file| store.delete(&file.name))?;
+            withdraw(store, catalogue, &done)?;
         }
         return Err(error);
     }
@@ -67,6 +69,22 @@ pub fn compact(
     }
     catalogue.delete_removed(store)?;
     Ok(done)
+}
+
+/// Deletes files that nobody can commit any more: the archive was claimed, or some of the files that
+/// they were to replace are gone. Another compaction that began at the same manifest has given the
+/// same files the same names, and may have been first.
+fn withdraw(
+    store: &dyn ObjectStore,
+    catalogue: &Catalogue,
+    done: &Compacted,
+) -> Result<(), ArchiveError> {
+    let since = catalogue.since(store)?;
+    let live: BTreeSet<&ObjectName> = since.newest.all_files().map(|file| &file.name).collect();
+    if !since.is_claimed && done.removed.iter().all(|name| live.contains(name)) {
+        return Ok(());
+    }
+    since.newest.withdraw(store, &done.added)
 }
 
 /// Commits files in the place of others, on top of what an archiver has added meanwhile.
@@ -127,9 +145,14 @@ fn is_balanced(files: &[FileEntry]) -> bool {
     largest <= all - all / 4
 }
 
-fn merge(store: &dyn ObjectStore, files: &[FileEntry]) -> Result<FileEntry, ArchiveError> {
+fn merge(
+    store: &dyn ObjectStore,
+    files: &[FileEntry],
+    begun_at: u64,
+) -> Result<FileEntry, ArchiveError> {
     let first = &files[0];
-    let mut builder = FileBuilder::new(first.partition, first.chain_before, LEVEL_COMPACTED)?;
+    let mut builder =
+        FileBuilder::new(first.partition, first.chain_before, LEVEL_COMPACTED)?.begun_at(begun_at);
     for file in files {
         let bytes = fetch(store, file)?;
         let open = OpenFile::open(file, &bytes)?;

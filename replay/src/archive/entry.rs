@@ -3,8 +3,12 @@
 //! `<topic>/v1/dt=YYYY-MM-DD/p=0007/<first offset>-<last offset>-<epoch of the last row>.parquet`,
 //! the numbers of 20 digits. `dt` is the UTC day of the first row's append time.
 //!
-//! A name is used once, so a file that an erasure wrote anew has a generation:
-//! `…-<epoch of the last row>-g0001.parquet`, one more at each rewrite.
+//! A name is used once, whatever becomes of the object: somebody who has listed what no manifest
+//! names may be slow to delete it. So a file has a generation, `…-<epoch of the last row>-g0007.parquet`:
+//! the number of the newest manifest when its writer began, or one more than that of the file that
+//! it replaces, if that is greater. Generation 0 is not shown. Whoever claims the archive makes a
+//! newer manifest, so what it has listed before is of an earlier generation than all that is written
+//! after, and what others have begun before can no longer be committed.
 
 use eddyline_connect::objects::ObjectName;
 use eddyline_schemas::lineage::Epoch;
@@ -37,7 +41,7 @@ pub struct FileEntry {
     pub chain_before: Digest,
     /// The partition's chain after the last row.
     pub chain_after: Digest,
-    /// How often an erasure wrote it anew.
+    /// Tells its name from others for the same rows: see the module doc.
     pub generation: u32,
     /// What was erased of it.
     pub erased: Option<ErasedRows>,

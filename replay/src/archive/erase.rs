@@ -139,7 +139,7 @@ pub fn erase(
 ) -> Result<Erased, ArchiveError> {
     let mut done = Erased { erasures: begun(catalogue, subjects), ..Erased::default() };
     if !subjects.is_empty() {
-        let sought = Sought::new(subjects, catalogue.epoch());
+        let sought = Sought::new(subjects, catalogue);
         let inputs = |file: &&FileEntry| Topic::INPUTS.contains(&file.partition.topic);
         let files: Vec<FileEntry> = catalogue.all_files().filter(inputs).cloned().collect();
         for file in files.iter().filter(|file| file.first_epoch <= sought.until) {
@@ -186,15 +186,22 @@ struct Sought<'a> {
     of: Vec<(Whose<'a>, Option<Place>)>,
     /// The last epoch to look at.
     until: Epoch,
+    /// The newest manifest before.
+    begun_at: u64,
 }
 
 impl<'a> Sought<'a> {
-    fn new(subjects: &'a [Subject], end: Epoch) -> Self {
+    fn new(subjects: &'a [Subject], catalogue: &Catalogue) -> Self {
+        let end = catalogue.epoch();
         let one = |subject: &'a Subject| {
             (Whose::new(&subject.user), subject.request.map(|request| request.place))
         };
         let until = subjects.iter().map(|of| of.request.map_or(end, |of| of.place.epoch)).max();
-        Self { of: subjects.iter().map(one).collect(), until: until.unwrap_or_default() }
+        Self {
+            of: subjects.iter().map(one).collect(),
+            until: until.unwrap_or_default(),
+            begun_at: catalogue.number(),
+        }
     }
 
     /// The first subject whose row it is.
@@ -227,7 +234,8 @@ fn erase_file(
     if hits.is_empty() {
         return Ok(None);
     }
-    let mut builder = FileBuilder::new(file.partition, file.chain_before, LEVEL_COMPACTED)?;
+    let builder = FileBuilder::new(file.partition, file.chain_before, LEVEL_COMPACTED)?;
+    let mut builder = builder.begun_at(sought.begun_at).instead_of(file);
     for group in 0..open.groups().len() {
         for row in open.rows(group, HashCheck::Recompute)? {
             let is_hit = hits.contains_key(&row.offset);
@@ -237,7 +245,7 @@ fn erase_file(
     if builder.chain() != file.chain_after {
         return Err(ArchiveError::damaged(&file.name, "its rows give another row digest"));
     }
-    let entry = builder.instead_of(file).finish()?.store(store)?;
+    let entry = builder.finish()?.store(store)?;
     count(&hits, erasures);
     Ok(Some(entry))
 }

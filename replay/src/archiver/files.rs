@@ -16,6 +16,8 @@ use crate::archive::{
 pub(super) struct Files {
     /// The row digest of each partition behind its last file.
     chains: BTreeMap<TopicPartition, Digest>,
+    /// The newest manifest before the archiver claimed the archive.
+    begun_at: u64,
     builders: BTreeMap<TopicPartition, FileBuilder>,
 }
 
@@ -35,7 +37,9 @@ impl Files {
                 chains.insert(TopicPartition { topic: state.topic, partition }, position.chain);
             }
         }
-        Self { chains, builders: BTreeMap::new() }
+        // Its claim is the catalogue's newest manifest, and nobody else's.
+        let begun_at = catalogue.number().saturating_sub(1);
+        Self { chains, begun_at, builders: BTreeMap::new() }
     }
 
     pub(super) fn rows(&self) -> u64 {
@@ -63,7 +67,7 @@ impl Files {
             std::collections::btree_map::Entry::Occupied(builder) => builder.into_mut(),
             std::collections::btree_map::Entry::Vacant(place) => {
                 let chain = self.chains.get(&partition).copied().unwrap_or_default();
-                place.insert(FileBuilder::new(partition, chain, LEVEL)?)
+                place.insert(FileBuilder::new(partition, chain, LEVEL)?.begun_at(self.begun_at))
             }
         };
         rows.into_iter().try_for_each(|row| builder.push(row))

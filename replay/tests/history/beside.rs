@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eddyline_connect::log::{EventLog, ReadError, ReadLimit};
-use eddyline_connect::objects::{MemoryObjects, ObjectStore};
+use eddyline_connect::objects::{MemoryObjects, ObjectName, ObjectStore};
 use eddyline_dataflows::StateDigest;
 use eddyline_replay::archive::{
     self, ArchiveError, ArchiveLog, Catalogue, Nonce, SplicedLog, compact,
@@ -187,4 +187,85 @@ fn nothing_is_forgotten_that_the_archive_does_not_have_whole() {
     let behind = [(at, second.first)].into();
     let trimmed = trimmer.trim(&behind).expect("what is before it is sound");
     assert_eq!(trimmed, [(at, second.first)]);
+}
+
+#[test]
+fn two_that_merge_the_same_files_leave_each_file_to_the_other() {
+    let (mut at, mut lost) = (0, 0);
+    loop {
+        let (_, memory, live) = {
+            let (log, memory, _) = half_archived(55);
+            let objects: Arc<dyn ObjectStore> = Arc::<MemoryObjects>::clone(&memory);
+            archive_all(&log, &objects, 40).expect("it is archived");
+            let live = refolded(&core(), &log, 1, None).expect("it folds").0;
+            (log, memory, live)
+        };
+        let other = Arc::clone(&memory);
+        let turn = move || {
+            compact_now(&*other, 5).expect("nobody is in its way");
+        };
+        let meddled = MeddledObjects::new(&memory, at, Box::new(turn));
+        match compact_now(&*meddled, 6) {
+            Ok(_) => {}
+            Err(ArchiveError::Superseded { .. } | ArchiveError::Missing { .. }) => lost += 1,
+            Err(error) => panic!("{at}: {error}"),
+        }
+        if !meddled.is_over() {
+            break;
+        }
+        check(&memory, live, at);
+        at += 1;
+    }
+    assert!(at > 15 && lost > 5, "{lost} lost in {at} moments");
+}
+
+/// What an archiver leaves that dies with all files stored and no manifest.
+fn die_before_the_manifest(log: &Arc<dyn EventLog>, memory: &MemoryObjects) -> usize {
+    let copy = Arc::new(MemoryObjects::new());
+    let everything = |of: &MemoryObjects| -> Vec<_> {
+        let folders = Topic::ALL.into_iter().map(archive::topic_folder);
+        let folders = folders.chain([ObjectName::new("_manifest").expect("it is plain")]);
+        folders.flat_map(|folder| of.list(&folder).expect("memory")).map(|one| one.name).collect()
+    };
+    let bytes = |of: &MemoryObjects, name: &ObjectName| {
+        of.get(name).expect("memory").expect("it was listed")
+    };
+    for name in everything(memory) {
+        copy.put_if_absent(&name, bytes(memory, &name)).expect("it is empty");
+    }
+    let objects: Arc<dyn ObjectStore> = Arc::<MemoryObjects>::clone(&copy);
+    archive_all(log, &objects, 1_000).expect("it is archived");
+    let known = everything(memory);
+    let mut left = 0;
+    for name in everything(&copy) {
+        if !known.contains(&name) && !name.as_str().starts_with("_manifest") {
+            memory.put_if_absent(&name, bytes(&copy, &name)).expect("it is new");
+            left += 1;
+        }
+    }
+    left
+}
+
+#[test]
+fn whoever_is_slow_to_delete_what_a_dead_one_left_deletes_no_file_of_others() {
+    let (mut at, mut slow) = (0, 0);
+    loop {
+        let (log, memory, live) = half_archived(56);
+        assert!(die_before_the_manifest(&log, &memory) > 2);
+        let (others, theirs) = (Arc::clone(&memory), Arc::clone(&log));
+        let turn = move || {
+            let objects: Arc<dyn ObjectStore> = others;
+            archive_all(&theirs, &objects, 1_000).expect("it is archived");
+        };
+        let meddled = MeddledObjects::new(&memory, at, Box::new(turn));
+        let objects: Arc<dyn ObjectStore> = Arc::<MeddledObjects>::clone(&meddled);
+        let opened = Archiver::open(Arc::clone(&log), objects, ArchiverLimits::default());
+        slow += usize::from(opened.is_ok());
+        if !meddled.is_over() {
+            break;
+        }
+        check(&memory, live, at);
+        at += 1;
+    }
+    assert!(at > 5 && slow > 5, "{slow} of {at}");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use eddyline_connect::objects::{ObjectInfo, ObjectName, ObjectStore};
 use eddyline_schemas::topic::Topic;
 
-use super::super::entry::topic_folder;
+use super::super::entry::{FileEntry, topic_folder};
 use super::super::error::ArchiveError;
 use super::super::manifest::Nonce;
 use super::{Catalogue, Change, read_manifest};
@@ -64,6 +64,18 @@ impl Catalogue {
             store.delete(&orphan.name)?;
         }
         Ok(unnamed.len())
+    }
+
+    /// Deletes files that were stored and can never be committed, but for those that are named:
+    /// somebody else's under the same names.
+    pub fn withdraw(
+        &self,
+        store: &dyn ObjectStore,
+        files: &[FileEntry],
+    ) -> Result<(), ArchiveError> {
+        let live: BTreeSet<&ObjectName> = self.all_files().map(|file| &file.name).collect();
+        let mut unnamed = files.iter().filter(|file| !live.contains(&file.name));
+        unnamed.try_for_each(|file| Ok(store.delete(&file.name)?))
     }
 
     fn unnamed(&self, mut listed: Vec<ObjectInfo>) -> Vec<ObjectInfo> {
