@@ -292,6 +292,41 @@ class Archive:
         self.checks.that("DuckDB, Polars, pyarrow and Spark read the archive as it is",
                          ran.returncode == 0, ran.stdout[-500:] + ran.stderr[-2000:])
 
+    # -- events for others
+
+    def sent_again(self):
+        """What is exported is taken by another server, which exports the same."""
+        check, folder = self.checks, self.program.folder
+        first, second = folder / "events.ndjson", folder / "again.ndjson"
+        code, _, err = self.program.run("archive", "export", *self.place, "--out", first)
+        check.that("the archive is exported", code == 0 and "left out: 0 dead letters" in err, err)
+        lines = first.read_text(encoding="utf-8").splitlines()
+        check.equal("events", len(lines), self.rows)
+        server = Server(self.program, "again", options=OPTIONS).start()
+        try:
+            code, _, err = self.program.run("ingest", first, "--server", server.url)
+            check.equal("exit code of ingest", (code, err[-500:] if code else ""), (0, ""))
+            sums = server.settled(self.rows, self.patience)
+            check.equal("applied and refused", [sums["applied"], sums["dead_letter"]],
+                        [self.rows, 0])
+            check.equal("exit code of SIGTERM", server.terminate(), 0)
+        finally:
+            server.stop_hard()
+        place = ("--archive", f"file:{server.data / 'archive'}", "--data", "elsewhere")
+        code, _, err = self.program.run("archive", "export", *place, "--out", second)
+        check.equal("exit code of the second export", code, 0)
+        again = second.read_text(encoding="utf-8").splitlines()
+        check.that("the same events", sorted(again) == sorted(lines), (len(again), len(lines)))
+        half = self.digest["epoch"] // 2
+        parts = [self.program.run("archive", "export", *self.place, *part)[1].splitlines()
+                 for part in (("--until", half), ("--after", half))]
+        check.that("two parts of it are all of it", parts[0] + parts[1] == lines and all(parts))
+        code, _, err = self.program.run("archive", "export", *self.place, "--out", first)
+        check.that("a file that is there stays", code == USAGE and "exists" in err, (code, err))
+        code, _, err = self.program.run("archive", "export", *self.place, "--after", 10**9)
+        check.that("a span outside the archive", code == USAGE and "is not bound" in err,
+                   (code, err))
+
     # -- a state for others
 
     def exported(self):
@@ -441,6 +476,7 @@ def main():
         ("the same history under another configuration", run.other_histories),
         ("other programs read it", run.read_by_others),
         ("small files are merged", run.compacted),
+        ("events leave the archive and come back", run.sent_again),
         ("a state is exported", run.exported),
         ("the log forgets what is archived", run.trimmed),
         ("what is wrong is named", run.damaged),

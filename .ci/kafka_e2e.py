@@ -7,6 +7,8 @@ The broker is our own, on loopback, in --scratch; see kafka.py.
 """
 
 import argparse
+import base64
+import json
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 from harness import Checks, Program, Server, conserved, run_stages, sample, wait_until
 from kafka import Broker
+from kafka_wire import produce
 
 ROWS = 6_000
 KILL_AT = 1_500
@@ -62,6 +65,39 @@ class OnKafka:
                 check.equal(f"{member} folded again by {workers} workers", again[member],
                             closed[member])
 
+    def letters(self):
+        """What another producer writes is no event: it is listed, and one is sent again."""
+        check, server = self.checks, self.server.start()
+        bad = [(b"u", b'{"event_type":"view","user_id":"u"}'), (b"u", b"\xff\x00"),
+               (b"u", b'{"event_type":"looks","user_id":"u","item_id":"i"}')]
+        first = produce(self.broker.address, "e2e.user_events", 0, bad)
+        sums = server.settled(self.rows + 3)
+        check.equal("dead letters", sums["dead_letter"], 3)
+        ls = ("dlq", "ls", "--log-url", self.options[1].removeprefix("log.url="))
+        listed = self.program.json(*ls, "--output", "json")["dead_letters"]
+        check.equal("where they are listed",
+                    [(one["topic"], one["partition"], one["offset"]) for one in listed],
+                    [("user_events", 0, first + at) for at in range(3)])
+        check.equal("why", [(one["kind"], one["pointer"]) for one in listed],
+                    [("missing-field", "/item_id"), ("malformed-json", ""),
+                     ("unknown-event-type", "/event_type")])
+        check.equal("their bytes", [one["value_base64"] for one in listed],
+                    [base64.b64encode(value).decode() for _, value in bad])
+        retry = ("dlq", "retry", "user_events", 0, first, *ls[2:], "--server", server.url)
+        code, _, err = self.program.run(*retry)
+        check.that("as it is, it is refused again", code == 65 and "item_id" in err, (code, err))
+        corrected = self.program.folder / "corrected.json"
+        corrected.write_text(json.dumps({"event_type": "view", "user_id": "u", "item_id": "i"}))
+        code, _, err = self.program.run(*retry, "--with", corrected)
+        check.equal("corrected, it is taken", code, 0)
+        sums = server.settled(self.rows + 4)
+        check.equal("applied and dead letters", [sums["applied"], sums["dead_letter"]],
+                    [self.rows + 1, 3])
+        code, _, err = self.program.run("dlq", "retry", "user_events", 0, first + 3, *ls[2:],
+                                        "--server", server.url)
+        check.that("an event is no dead letter", code == 2 and "no dead letter" in err, (code, err))
+        check.equal("SIGTERM: exit code", server.terminate(), 0)
+
     def archived(self):
         """From Kafka to Parquet, and every epoch proven from that alone."""
         check, place = self.checks, ("--data", self.server.data, "--archive", "file:archive")
@@ -69,6 +105,8 @@ class OnKafka:
         check.that("it is archived", code == 0 and "archived up to epoch" in said, err[-500:])
         report = self.program.json("archive", "verify", *place, "--output", "json")
         check.equal("what is wrong with the archive", report["findings"], [])
+        listed = self.program.json("dlq", "ls", *place, "--output", "json")["dead_letters"]
+        check.equal("dead letters in the archive", len(listed), 3)
         report = self.program.json("replay", "verify", *place, "--output", "json")
         check.equal("epochs as recorded", report["equal"], report["epoch"])
         check.equal("state folded from the archive", report["state_digest"],
@@ -103,6 +141,7 @@ def main():
     stages = [
         ("a stream over Kafka, server and broker killed on the way", run.stream),
         ("a clean end, and the same state folded again from Kafka", run.same_state),
+        ("records of others that are no events", run.letters),
         ("archived, and proven from the archive", run.archived),
         ("no broker there", run.nobody_there),
     ]

@@ -1,14 +1,15 @@
-"""Two requests of Kafka's protocol that its command line tools make, spoken by hand.
+"""Three requests of Kafka's protocol that its command line tools make, spoken by hand.
 
 `add_partitions` is what `kafka-topics --alter --partitions` does, `committed` what
-`kafka-consumer-groups --describe` reads. One broker, which is every coordinator. Standard library
+`kafka-consumer-groups --describe` reads, `produce` what `kafka-console-producer` sends. One broker, which is every coordinator. Standard library
 only.
 """
 
 import socket
 import struct
+import time
 
-CREATE_PARTITIONS, OFFSET_FETCH = 37, 9
+PRODUCE, CREATE_PARTITIONS, OFFSET_FETCH = 0, 37, 9
 PATIENCE_SECONDS = 30
 
 
@@ -75,3 +76,51 @@ def committed(address, group, topic, count):
 
     topics = answer.list(lambda: (answer.text(), answer.list(partition)))
     return dict(dict(topics)[topic])
+
+
+def crc32c(data):
+    """Castagnoli's, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def varint(number):
+    """Zigzag, seven bits a byte."""
+    number = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes(out) + bytes([number])
+
+
+def produce(address, topic, partition, records):
+    """Appends (key, value) pairs of bytes, acks=all; the offset of the first."""
+    batch = b""
+    for delta, (key, value) in enumerate(records):
+        record = b"\0" + varint(0) + varint(delta) + varint(len(key)) + key
+        record += varint(len(value)) + value + varint(0)
+        batch += varint(len(record)) + record
+    now = int(time.time() * 1000)
+    batch = struct.pack(">hiqqqhii", 0, len(records) - 1, now, now, -1, -1, -1,
+                        len(records)) + batch
+    batch = struct.pack(">ibI", -1, 2, crc32c(batch)) + batch
+    batch = struct.pack(">qi", 0, len(batch)) + batch
+    body = struct.pack(">hhi", -1, -1, PATIENCE_SECONDS * 1000)
+    body += struct.pack(">i", 1) + text(topic)
+    body += struct.pack(">iii", 1, partition, len(batch)) + batch
+    answer = ask(address, PRODUCE, 3, body)
+
+    def appended():
+        _, error, offset = answer.take(">i"), answer.take(">h"), answer.take(">q")
+        answer.take(">q")
+        if error:
+            raise RuntimeError(f"{topic}/{partition} takes no records: error {error}")
+        return offset
+
+    [(_, [first])] = answer.list(lambda: (answer.text(), answer.list(appended)))
+    return first

@@ -145,6 +145,9 @@ class Kill:
                                               "--data", "nowhere")
             check.that("dlq skip without a log: exit code 74, no folder is made",
                        got == 74 and not (self.program.folder / "nowhere").exists(), stderr)
+            listed = self.program.json("dlq", "ls", "--data", server.data, "--output", "json")
+            listed = [(one["topic"], one["offset"], one["stage"]) for one in listed["dead_letters"]]
+            check.equal("dlq ls", listed, [("user_events", 3, "skip")])
             server.start()
             sums = server.settled(want)
             check.equal(f"applied of {want}, dead letters",

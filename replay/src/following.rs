@@ -108,7 +108,13 @@ impl Follower {
                         self.write(is_over)?;
                     }
                 }
-                Ok(None) => seen = self.log.wait(seen, LOOK_EVERY),
+                Ok(None) => {
+                    // One may be wanted while nothing is bound.
+                    if self.snapshots.is_due(self.fed()) {
+                        self.write(is_over)?;
+                    }
+                    seen = self.log.wait(seen, LOOK_EVERY);
+                }
                 Err(error) => {
                     let since = *failing_since.get_or_insert_with(Instant::now);
                     if !may_pass(&error, since) {

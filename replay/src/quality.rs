@@ -58,6 +58,10 @@ pub struct Paired {
     pub events: u64,
     /// Of HR@10.
     pub hr_at_10: Difference,
+    /// Of precision@10: of ten items one is relevant at most, so it is a tenth of HR@10.
+    pub precision_at_10: Difference,
+    /// Of recall@10: there is one relevant item, so it is HR@10.
+    pub recall_at_10: Difference,
     /// Of NDCG@10.
     pub ndcg_at_10: Difference,
     /// Of MRR@10.
@@ -110,6 +114,8 @@ impl Tested {
         Paired {
             events: pairs.len() as u64,
             hr_at_10: of(hit),
+            precision_at_10: of(|rank| hit(rank) / TOP as f64),
+            recall_at_10: of(hit),
             ndcg_at_10: of(discounted_gain),
             mrr_at_10: of(reciprocal),
         }

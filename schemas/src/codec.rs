@@ -11,6 +11,7 @@ mod delta;
 mod delta_record;
 mod epoch_digest;
 mod event;
+mod event_json;
 mod features;
 mod part;
 mod snapshot;
@@ -25,6 +26,7 @@ pub use delta_record::{
 pub use epoch_digest::{InvalidEpochDigest, decode_epoch_digest, encode_epoch_digest};
 pub use event::{decode_event, encode_event};
 pub(crate) use event::{draft_of, encode_without_id};
+pub use event_json::event_json;
 pub use features::{decode_user_features, encode_user_features};
 pub use part::{InvalidPart, PartHeader, PartSection, decode_part, encode_part_header};
 pub use snapshot::{InvalidManifest, decode_manifest, encode_manifest};

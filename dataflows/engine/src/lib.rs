@@ -23,6 +23,7 @@ mod outputs;
 mod positions;
 pub mod rank;
 mod recording;
+mod records;
 mod refold;
 mod sequencer;
 pub mod sim;
@@ -49,6 +50,7 @@ pub use known::KnownDigests;
 pub use outputs::{EmitError, Outputs};
 pub use positions::{BoundFollower, BoundPositions};
 pub use recording::DigestRecorder;
+pub use records::{BoundContent, BoundRecord, for_each_record};
 pub use refold::{
     Refold, Replay, for_each_bound, last_bound_epoch, refold, refold_on, replay, replay_on,
 };

@@ -15,9 +15,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eddyline_connect::log::EventLog;
+use eddyline_dataflows::{BoundContent, EngineError, for_each_record};
 use eddyline_model::config::CoreConfig;
 use eddyline_schemas::delta::{Delta, EpochDeltas};
 use eddyline_schemas::id::UserId;
+use eddyline_schemas::lineage::Epoch;
 use eddyline_schemas::record::{CONTENT_TYPE, PROTOBUF};
 use eddyline_schemas::topic::{Topic, TopicPartition};
 
@@ -93,6 +95,23 @@ impl Damage {
     }
 }
 
+/// What is listed as a dead letter is what the fold has counted as one.
+fn listed(log: &Arc<dyn EventLog>, last: &EpochDeltas, seed: u64) {
+    let (mut events, mut letters, mut places) = (0, 0, Vec::new());
+    let walked = for_each_record(log, (Epoch(0), None), |bound| {
+        places.push((bound.epoch, bound.at.topic.name(), bound.at.partition, bound.offset));
+        match bound.content {
+            BoundContent::Event(_) => events += 1,
+            BoundContent::DeadLetter(_) => letters += 1,
+            BoundContent::Skipped | BoundContent::Erased => panic!("nobody asked for that"),
+        }
+        Ok::<(), EngineError>(())
+    });
+    walked.expect("bad data stops nothing");
+    assert!(places.is_sorted_by(|one, next| one < next), "seed {seed}");
+    assert_eq!((events + letters, letters), (last.counts.accepted, last.counts.dead_letter));
+}
+
 fn check(seed: u64) {
     let mut damage = Damage(seed);
     let mut records = Shop::new(seed).records(RECORDS);
@@ -105,6 +124,7 @@ fn check(seed: u64) {
     let lived = bind_all(&core(), &log, 100);
     let (again, epochs) = refolded(&core(), &log, 3, None).expect("bad data stops nothing");
     assert_eq!(again, lived, "seed {seed}");
+    listed(&log, &epochs[epochs.len() - 1], seed);
     let slow = slow_epochs(&*log, &core());
     assert_eq!(slow.len(), epochs.len(), "seed {seed}");
     for (epoch, slow) in epochs.iter().zip(&slow) {

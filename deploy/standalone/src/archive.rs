@@ -1,5 +1,6 @@
 //! `eddyline archive`: the archiver of a fleet as a process of its own, and looks at what it wrote.
 
+mod export;
 mod inspect;
 
 use std::sync::Arc;

@@ -140,8 +140,10 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: SnapshotVerb,
     },
-    /// Decide about events that the dataflow cannot fold
+    /// List records that are no events, send one again, or pass over one that cannot be folded
     #[command(after_long_help = "Examples:
+  eddyline dlq ls --archive s3://bucket/archive
+  eddyline dlq retry user_events 0 17 --archive s3://bucket/archive --with corrected.json
   eddyline dlq skip user_events 0 17 --data /srv/shop
   eddyline dlq skip feedback 3 120 --log-url kafka://broker:9092/shop")]
     Dlq {
@@ -262,6 +264,10 @@ mod tests {
         refused("eddyline digest --workers two");
         refused("eddyline dlq skip bindings 0 17");
         refused("eddyline dlq skip user_events 0 last");
+        ok("eddyline dlq ls --archive file:archive --topic feedback --output ndjson");
+        ok("eddyline dlq retry user_events 0 17 --with - --server http://127.0.0.1:8080");
+        refused("eddyline dlq ls --archive file:a --log-url kafka://b:9092/shop");
+        refused("eddyline dlq ls --topic bindings");
         refused("eddyline dlq");
         refused("eddyline lineage activate");
     }

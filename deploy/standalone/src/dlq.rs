@@ -1,8 +1,10 @@
-//! `eddyline dlq skip`: says that a record is passed over, durably, in every fold of the log.
+//! `eddyline dlq`: records that cannot be folded. [`letters`] lists them and tries one again.
 //!
-//! It stays on the log and counts as a dead letter. A dataflow that runs meanwhile on a log that
+//! `skip` says that a record is passed over, durably, in every fold of the log. It stays on the log and counts as a dead letter. A dataflow that runs meanwhile on a log that
 //! processes share stops, since it has folded the record or may have; started again, it folds
 //! without. There is no way back but to send the event again, corrected, as a new one.
+
+mod letters;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,10 @@ use crate::output::{Format, print_json, print_json_line, print_line};
 pub(crate) enum DlqVerb {
     /// Pass over one record from now on, in every fold of the log
     Skip(SkipArgs),
+    /// List bound records that are no events, with the reasons
+    Ls(letters::ListArgs),
+    /// Send one of them again, corrected maybe, as a new event
+    Retry(letters::RetryArgs),
 }
 
 /// Flags of `dlq skip`.
@@ -44,7 +50,8 @@ pub(crate) struct SkipArgs {
     pub output: Format,
 }
 
-fn input_topic(name: &str) -> Result<Topic, String> {
+/// One of the topics that events are sent to.
+pub(crate) fn input_topic(name: &str) -> Result<Topic, String> {
     let topic = Topic::from_name(name).filter(|topic| Topic::INPUTS.contains(topic));
     let names = Topic::INPUTS.map(Topic::name).join(", ");
     topic.ok_or_else(|| format!("events lie in {names}"))
@@ -54,6 +61,8 @@ fn input_topic(name: &str) -> Result<Topic, String> {
 pub(crate) fn run(verb: &DlqVerb, config: &ConfigArgs) -> Outcome {
     match verb {
         DlqVerb::Skip(args) => skip(args, config),
+        DlqVerb::Ls(args) => letters::list(args, config),
+        DlqVerb::Retry(args) => letters::retry(args, config),
     }
 }
 

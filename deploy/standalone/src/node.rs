@@ -149,7 +149,7 @@ impl Node {
         let archiving = Archiving::start(&config, &log)?;
         let kept = Kept::open(&config, &log)?;
         if let (Some(archiving), Some(wish)) = (&archiving, kept.wish.clone()) {
-            archiving.may_wish(wish);
+            archiving.receipts().may_wish(lineage, wish);
         }
         if let Some(from) = &kept.from {
             restore(&state, &config, from)?;
@@ -169,7 +169,8 @@ impl Node {
         let (door, dataflow) = (Arc::new(door), Arc::new(dataflow));
         let committing: Arc<dyn Operations> = Arc::clone(&dataflow) as _;
         crashed.until_committed(Arc::downgrade(&committing))?;
-        let around = Surroundings { role: Role::Up, log, switch: switch.clone(), store };
+        let receipts = archiving.as_ref().map(|archiving| archiving.receipts().clone());
+        let around = Surroundings { role: Role::Up, log, switch: switch.clone(), store, receipts };
         let beside = Beside::open(&config, around, Box::new(move || committing.pipeline()))?;
         let _reindexer = reindexer;
         Ok(Self { config, door, dataflow, state, mirroring, archiving, switch, beside, _reindexer })

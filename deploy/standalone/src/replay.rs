@@ -140,7 +140,7 @@ pub(crate) fn run(verb: &ReplayVerb, config: &ConfigArgs) -> Outcome {
 }
 
 /// The exit code and the remedy of a replay that gave up.
-fn of_replay(error: ReplayError) -> Stop {
+pub(crate) fn of_replay(error: ReplayError) -> Stop {
     let (exit, remedy) = match error {
         ReplayError::Engine(error) => return of_engine(error),
         ReplayError::NothingRecorded { .. } => {

@@ -23,7 +23,7 @@ const REMAINS: [&str; 4] = [
     "item vectors, co-visits, popularity and the weights of the blend were learned from many users' \
      events; what these events added to the sums is not taken out again",
     "live state and its newer snapshots keep the bare id as the mark of a user who was erased",
-    "snapshots of other lineages, such as rebuilt ones, are not looked at",
+    "snapshots that are kept elsewhere than in snapshots.url are not looked at",
     "of each erased row the archive keeps place, times and the hash of the whole record",
 ];
 

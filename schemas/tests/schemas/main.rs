@@ -7,6 +7,7 @@ mod cases;
 mod decoder;
 mod delta_records;
 mod epoch_digests;
+mod event_json;
 mod golden;
 mod json_schema;
 mod requests;

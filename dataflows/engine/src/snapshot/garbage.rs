@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eddyline_connect::objects::{ObjectInfo, ObjectName};
 use eddyline_schemas::lineage::{Epoch, Lineage};
+use eddyline_schemas::record::Digest;
 use eddyline_schemas::snapshot::SnapshotManifest;
 
 use super::load::LoadError;
@@ -89,6 +90,24 @@ impl SnapshotStore {
             }
             Some(_) | None => Ok(is_clean.then_some(0)),
         }
+    }
+
+    /// As [`Self::forget_before`] of a lineage that nobody goes on with: even all there are. What
+    /// is lost with them can be folded again.
+    pub fn give_up_before(&self, lineage: Lineage, epoch: Epoch) -> Result<usize, SnapshotError> {
+        let names = Names::new(lineage);
+        let parts = self.objects.list(&names.parts)?;
+        self.delete_before(&names, lineage, (epoch, parts))
+    }
+
+    /// Every lineage of which something is there.
+    pub fn lineages(&self) -> Result<BTreeSet<Lineage>, SnapshotError> {
+        let all = self.objects.list(&Names::all())?;
+        let lineage = |info: ObjectInfo| {
+            let hex = info.name.as_str().split('/').nth(1)?;
+            Some(Lineage(Digest::from_hex(hex)?))
+        };
+        Ok(all.into_iter().filter_map(lineage).collect())
     }
 
     fn delete_before(

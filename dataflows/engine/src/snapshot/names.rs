@@ -18,6 +18,11 @@ fn name(text: String) -> ObjectName {
 }
 
 impl Names {
+    /// The folder of all lineages.
+    pub(super) fn all() -> ObjectName {
+        name("snapshots".to_owned())
+    }
+
     pub(super) fn new(lineage: Lineage) -> Self {
         let folder = format!("snapshots/{lineage}");
         let (manifests, parts) = (format!("{folder}/manifests"), format!("{folder}/parts"));

@@ -1,4 +1,4 @@
-//! `eddyline archive ls|verify|compact`.
+//! `eddyline archive ls|verify|compact`, and the way to [`export`](super::export).
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use eddyline_replay::archive::{Catalogue, FileEntry, Nonce, VerifyReport, compac
 use eddyline_replay::erased_from;
 use serde_json::{Value, json};
 
+use super::export::ExportArgs;
 use super::{no_archive, of_archive, open_archive};
 use crate::config::Config;
 use crate::exit::{Exit, Outcome, Stop};
@@ -31,7 +32,12 @@ pub(crate) enum ArchiveVerb {
         #[arg(long, value_enum, default_value = "table")]
         output: Format,
     },
-    /// Merge small files; no archiver may run meanwhile
+    /// Write archived events as lines of JSON, which `eddyline ingest` takes
+    #[command(after_long_help = "Examples:
+  eddyline archive export --archive s3://bucket/archive --out events.ndjson
+  eddyline archive export --after 2026-11-22T00:00:00Z --topic feedback | gzip > feedback.gz")]
+    Export(ExportArgs),
+    /// Merge small files; an archiver may run meanwhile
     #[command(
         after_long_help = "Examples:\n  eddyline archive compact --archive s3://bucket/archive"
     )]
@@ -45,6 +51,7 @@ pub(crate) enum ArchiveVerb {
 /// Runs the verb.
 pub(super) fn run(verb: &ArchiveVerb, config: &Config) -> Outcome {
     match verb {
+        ArchiveVerb::Export(args) => super::export::run(args, config),
         ArchiveVerb::Ls { output } => ls(config, *output),
         ArchiveVerb::Verify { output } => check(config, *output),
         ArchiveVerb::Compact { target_mib } => merge(config, *target_mib),

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use eddyline_connect::log::{AppendVersion, EventLog, with_sources};
 use eddyline_connect::objects::{Access, ObjectStore};
-use eddyline_dataflows::snapshot::SnapshotWish;
 use eddyline_replay::archiver::{Archiver, ArchiverError, ArchiverLimits};
 use eddyline_schemas::lineage::Epoch;
 use parking_lot::Mutex;
@@ -132,9 +131,9 @@ impl Archiving {
         Epoch(self.shared.archived.load(Ordering::Acquire))
     }
 
-    /// Lets erasures ask for a snapshot.
-    pub(super) fn may_wish(&self, wish: SnapshotWish) {
-        self.shared.receipts.may_wish(wish);
+    /// The receipts of erasures, which may ask for snapshots.
+    pub(super) fn receipts(&self) -> &Receipts {
+        &self.shared.receipts
     }
 
     /// Whether it has ended, which it does by itself only when it cannot go on.

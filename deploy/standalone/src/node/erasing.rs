@@ -5,14 +5,16 @@
 //! receipt stands in its manifests. A pass reads the whole archive, so it takes all requests that are
 //! there by then, and is followed by nine times as long without one.
 
+mod kept;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eddyline_connect::objects::{Access, ObjectStore};
-use eddyline_dataflows::snapshot::{SnapshotStore, SnapshotWish};
+use eddyline_connect::objects::ObjectStore;
+use eddyline_dataflows::snapshot::SnapshotWish;
 use eddyline_replay::archive::{
-    ArchiveError, Outstanding, Surroundings, outstanding, receipts, write_receipt,
+    ArchiveError, Catalogue, Outstanding, Surroundings, outstanding, receipts, write_receipt,
 };
 use eddyline_replay::archiver::{Archiver, ArchiverError};
 use eddyline_schemas::lineage::{Epoch, Lineage};
@@ -22,9 +24,9 @@ use eddyline_serving::http::operations::Erasure;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::snapshots::open_snapshots;
 use crate::config::Config;
 use crate::exit::Outcome;
+use kept::Kept;
 
 /// Rest after a pass, in times of what it took.
 const REST: u32 = 9;
@@ -40,7 +42,7 @@ type ByRequest = BTreeMap<(TopicPartition, Offset), Arc<Value>>;
 #[derive(Clone, Default)]
 pub(super) struct Receipts {
     by_request: Arc<Mutex<ByRequest>>,
-    wish: Arc<OnceLock<SnapshotWish>>,
+    wishes: Arc<Mutex<BTreeMap<Lineage, SnapshotWish>>>,
 }
 
 impl Receipts {
@@ -66,10 +68,24 @@ impl Receipts {
         found.map_or(Erasure::Pending, Erasure::Done)
     }
 
-    /// Lets erasures ask for a snapshot.
-    pub(super) fn may_wish(&self, wish: SnapshotWish) {
-        // There is one writer of snapshots, and it says so once.
-        let _ = self.wish.set(wish);
+    /// Lets erasures ask for a snapshot of a lineage that this process folds.
+    pub(super) fn may_wish(&self, lineage: Lineage, wish: SnapshotWish) {
+        self.wishes.lock().insert(lineage, wish);
+    }
+
+    /// The lineage is folded here no more.
+    pub(super) fn wishes_no_more(&self, lineage: Lineage) {
+        self.wishes.lock().remove(&lineage);
+    }
+
+    /// Asks for a snapshot as of `epoch` or later; false when this process does not fold it.
+    fn wish(&self, lineage: Lineage, epoch: Epoch) -> bool {
+        let wishes = self.wishes.lock();
+        wishes.get(&lineage).inspect(|wish| wish.want(epoch)).is_some()
+    }
+
+    fn folds(&self, lineage: Lineage) -> bool {
+        self.wishes.lock().contains_key(&lineage)
     }
 }
 
@@ -83,7 +99,7 @@ fn request_of(receipt: &Value) -> Option<(TopicPartition, Offset)> {
 /// See the module doc.
 pub(super) struct Erasing {
     objects: Arc<dyn ObjectStore>,
-    snapshots: Option<SnapshotStore>,
+    snapshots: Option<Kept>,
     lineage: Lineage,
     around: Surroundings,
     receipts: Receipts,
@@ -103,7 +119,7 @@ impl Erasing {
     ) -> Outcome<Self> {
         Ok(Self {
             objects,
-            snapshots: open_snapshots(config, Access::Write)?,
+            snapshots: Kept::open(config)?,
             lineage: config.core.lineage(),
             around: surroundings(config),
             receipts,
@@ -141,19 +157,24 @@ impl Erasing {
         }
         let first = self.outstanding.as_ref().and_then(VecDeque::front).cloned();
         let Some(first) = first else { return Ok(false) };
-        self.settle(&first, is_closing)
+        self.settle(&first, archiver.catalogue(), is_closing)
     }
 
     /// Snapshots, then the receipt.
-    fn settle(&mut self, first: &Outstanding, is_closing: bool) -> Result<bool, ArchiverError> {
+    fn settle(
+        &mut self,
+        first: &Outstanding,
+        catalogue: &Catalogue,
+        is_closing: bool,
+    ) -> Result<bool, ArchiverError> {
         if !is_closing && self.looks_at.is_some_and(|at| Instant::now() < at) {
             return Ok(false);
         }
-        let is_here = self.receipts.wish.get().is_some();
+        let is_here = self.receipts.folds(self.lineage);
         let pause = if is_here { LOOK_EVERY } else { LOOK_EVERY_ELSEWHERE };
         self.looks_at = Some(Instant::now() + pause);
         let epoch = first.erasure.until;
-        let Some(snapshots) = self.forget_snapshots(epoch) else { return Ok(false) };
+        let Some(snapshots) = self.forget_snapshots(epoch, catalogue) else { return Ok(false) };
         let around = Surroundings { snapshots, ..self.around.clone() };
         let receipt = write_receipt(&*self.objects, first, &around)?;
         self.receipts.take(vec![receipt]);
@@ -166,21 +187,17 @@ impl Erasing {
     }
 
     /// What was deleted of them; `None` while there is none that is new enough.
-    fn forget_snapshots(&mut self, epoch: Epoch) -> Option<Option<(usize, Epoch)>> {
-        let Some(store) = &self.snapshots else { return Some(None) };
-        let forgotten = store.forget_before(self.lineage, epoch);
-        let are_there = || store.kept(self.lineage).map(|kept| !kept.is_empty());
-        match forgotten.and_then(|deleted| Ok((deleted, are_there()?))) {
-            Ok((Some(deleted), are_there)) => {
-                self.deleted += deleted;
-                Some(are_there.then_some((self.deleted, epoch)))
-            }
-            Ok((None, _)) => {
-                self.receipts.wish.get().iter().for_each(|wish| wish.want(epoch));
-                None
-            }
+    fn forget_snapshots(
+        &mut self,
+        epoch: Epoch,
+        catalogue: &Catalogue,
+    ) -> Option<Option<(usize, Epoch)>> {
+        let Some(kept) = &self.snapshots else { return Some(None) };
+        match kept.forget(epoch, (self.lineage, catalogue), &self.receipts, &mut self.deleted) {
+            Ok(true) => Some((self.deleted > 0 || kept.has_any()).then_some((self.deleted, epoch))),
+            Ok(false) => None,
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
+                let error = &*error as &dyn std::error::Error;
                 tracing::warn!(error, "older snapshots still hold erased users: will try again");
                 None
             }

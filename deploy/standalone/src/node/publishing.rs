@@ -100,7 +100,7 @@ fn beside(
 ) -> Outcome<Option<Beside>> {
     // Nobody asks a dataflow: its state stays empty.
     let switch = Switch::new(Arc::new(ServingState::new(config.serving.clone())));
-    let around = Surroundings { role: Role::Dataflow, log, switch, store: None };
+    let around = Surroundings { role: Role::Dataflow, log, switch, store: None, receipts: None };
     Beside::open(config, around, Box::new(move || engine.pipeline()))
 }
 

@@ -106,7 +106,13 @@ impl Replica {
             .spawn(move || run.follow(Follower { source, reader, bindings, held: None }))
             .or_stop(Exit::Io, || "starting a thread".into())?;
         let (told, around) = (Arc::clone(&following), Arc::clone(&log));
-        let around = Surroundings { role: Role::Serve, log: around, switch: switch.clone(), store };
+        let around = Surroundings {
+            role: Role::Serve,
+            log: around,
+            switch: switch.clone(),
+            store,
+            receipts: None,
+        };
         let beside = Beside::open(&config, around, Box::new(move || told.pipeline()))?;
         let door = Door::new(log, Arc::new(SystemClock), DoorLimits::default())
             .or_stop(Exit::Io, || "starting the door".into())?;

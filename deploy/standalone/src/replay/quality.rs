@@ -115,7 +115,7 @@ pub(super) fn evaluate(args: &EvaluateArgs, config: &ConfigArgs) -> Outcome {
                 [vec![model.to_owned()], numbers.to_vec()].concat()
             };
             let rows: Vec<Vec<String>> = MODELS.iter().map(|model| row(model)).collect();
-            print_table(&["model", "HR@10", "NDCG@10", "MRR@10"], &rows)?;
+            print_table(&["model", "precision@10", "recall@10", "NDCG@10", "MRR@10"], &rows)?;
             print_line(&format!("{} events were ranked", tested.events.len()))
         }
     }
@@ -150,7 +150,8 @@ fn compare(
         Format::Json => print_json(&shown),
         Format::Ndjson => print_json_line(&shown),
         Format::Table => {
-            let differences = [paired.hr_at_10, paired.ndcg_at_10, paired.mrr_at_10];
+            let differences =
+                [paired.precision_at_10, paired.recall_at_10, paired.ndcg_at_10, paired.mrr_at_10];
             let row = |(metric, Difference { mean, standard_error }): (&str, Difference)| {
                 let of = |side: &str| decimal(&shown[side]["models"]["whole"][metric]);
                 let sure = format!("{mean:+.4} ± {standard_error:.4}");
@@ -164,7 +165,7 @@ fn compare(
     }
 }
 
-const METRICS: [&str; 3] = ["hr_at_10", "ndcg_at_10", "mrr_at_10"];
+const METRICS: [&str; 4] = ["precision_at_10", "recall_at_10", "ndcg_at_10", "mrr_at_10"];
 
 fn decimal(number: &Value) -> String {
     number.as_f64().map_or_else(String::new, |number| format!("{number:.4}"))
@@ -175,6 +176,9 @@ fn to_json(tested: &Tested) -> Value {
         let metrics = tested.metrics(at);
         let values = json!({
             "hr_at_10": metrics.hit_rate(),
+            // One item is relevant, among the ten or not.
+            "precision_at_10": metrics.hit_rate() / 10.0,
+            "recall_at_10": metrics.hit_rate(),
             "ndcg_at_10": metrics.ndcg(),
             "mrr_at_10": metrics.mrr(),
         });

@@ -21,6 +21,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::Config;
 use crate::exit::{Exit, OrStop, Outcome, Stop};
+use crate::node::erasing::Receipts;
 
 /// Rest before a store that is away is asked again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -45,6 +46,8 @@ pub(in crate::node) struct Surroundings {
     pub(in crate::node) switch: Switch,
     /// Read on demand; its documents are of the configured lineage, which an answer will say.
     pub(in crate::node) store: Option<Arc<dyn FeatureStore>>,
+    /// Erasures ask for snapshots of what is followed, where this process archives too.
+    pub(in crate::node) receipts: Option<Receipts>,
 }
 
 /// See the module doc. Dropping it ends it.

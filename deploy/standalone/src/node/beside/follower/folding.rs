@@ -39,9 +39,14 @@ pub(super) fn run(told: &Arc<Told>, config: &Config, around: &Surroundings) -> O
             (answering(Arc::clone(told), state), Some(reindexer))
         }
     };
-    let Kept { from, writer: snapshots, wish: _ } = kept;
+    let Kept { from, writer: snapshots, wish } = kept;
+    let receipts = around.receipts.as_ref();
+    if let (Some(receipts), Some(wish)) = (receipts, wish) {
+        receipts.may_wish(told.lineage, wish);
+    }
     let how = Follow { from, workers: config.dataflow.workers, snapshots };
     let followed = follow(&config.core, &around.log, how, take, &told.is_over);
+    receipts.iter().for_each(|receipts| receipts.wishes_no_more(told.lineage));
     let digest = followed.or_stop(Exit::Failure, || "following it".into())?;
     let (epoch, digest) = (digest.epoch.0, digest.state_digest);
     tracing::info!(lineage = %told.lineage, epoch, state_digest = %digest, "a lineage is left");
