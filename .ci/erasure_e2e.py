@@ -28,6 +28,7 @@ OPTIONS = ("--set", "archive.url=file:archive", "--set", "archive.file_events=70
 CORE = ("--set", "core.late_allowance_hours=876000")
 GONE = ["Zoë \"of the/lake\" 51f0c6", "erase-me:erase 8b1d22", "%41 +&? 77aa90é"]
 KILLED = "killed in the middle 3c9d17"
+ELSEWHERE = "in other lineages too 77ab20"
 USAGE, BAD_DATA, CONFIG = 2, 65, 78
 
 
@@ -73,8 +74,42 @@ class Erasure:
 
     # -- live
 
-    def asked_under_load(self):
+    def in_other_lineages(self):
+        """A lineage that is followed makes newer snapshots; what nobody follows loses them."""
         check, server = self.checks, self.server.start()
+        for item in self.items[:5]:
+            self.visit(ELSEWHERE, item)
+        wait_until("the archive has it", 60, lambda: self.mentions(ELSEWHERE)
+                   and server.pipeline()["archived_epoch"] > 0)
+        place = (*self.place[:2], "--data", server.data, *CORE)
+        followed, retired = (self.program.json(
+            "replay", "rebuild", *place, "--set", f"core.factors.item_rate={rate}",
+            "--output", "json")["lineage"] for rate in (0.02, 0.03))
+
+        def manifests(lineage):
+            return sorted((server.data / "snapshots").rglob(f"{lineage}/manifests/*"))
+
+        def epochs():
+            rows = server.get_json("/v1/lineages")["lineages"]
+            return {row["lineage"]: row["epoch"] for row in rows}
+
+        wait_until("both are followed", 60, lambda: all(map(epochs().get, (followed, retired))))
+        code, _, err = self.program.run("lineage", "retire", retired, "--data", server.data)
+        check.equal("exit code of retire", (code, err[-300:] if code else ""), (0, ""))
+        check.that("both have snapshots", manifests(followed) and manifests(retired))
+        job = server.request("POST", f"/v1/users/{quoted(ELSEWHERE)}:erase").json()["job"]
+        self.sent += 1
+        done = wait_until("the job is done", 120, lambda: (
+            found := self.job(job))["state"] == "done" and found)
+        epoch = done["receipt"]["request"]["epoch"]
+        check.equal("snapshots of the one that nobody follows", manifests(retired), [])
+        check.that("snapshots of the one that is followed are newer", manifests(followed)
+                   and all(int(path.name[:20]) >= epoch for path in manifests(followed)),
+                   [path.name for path in manifests(followed)])
+        check.equal("files of the archive that say the id", self.mentions(ELSEWHERE), [])
+
+    def asked_under_load(self):
+        check, server = self.checks, self.server
         client = self.program.start("ingest", "--dataset", "movietweetings", "--path", self.inputs,
                                     "--server", server.url, log="ingest.log")
         wait_until("history before them", 60, lambda: server.pipeline()["accepted"] > self.rows / 8)
@@ -156,9 +191,9 @@ class Erasure:
         check.equal("exit code of SIGTERM", server.terminate(), 0)
         self.digest = json.loads((server.data / "digest.json").read_text())
         listed = self.program.json("user", "erasures", *self.place, "--output", "json")
-        check.equal("receipts", [one["number"] for one in listed["erasures"]], list(range(1, 7)))
+        check.equal("receipts", [one["number"] for one in listed["erasures"]], list(range(1, 8)))
         check.that("none says an id", not any(user in json.dumps(listed, ensure_ascii=False)
-                                              for user in (*GONE, KILLED)))
+                                              for user in (*GONE, KILLED, ELSEWHERE)))
 
     # -- the archive alone
 
@@ -166,7 +201,7 @@ class Erasure:
         check = self.checks
         report = self.program.json("archive", "verify", *self.place, "--output", "json")
         check.equal("what is wrong with it", report["findings"], [])
-        check.equal("rows that were erased", report["erased"], 3 * 21 + 6 + 1 + 2)
+        check.equal("rows that were erased", report["erased"], 3 * 21 + 6 + 6 + 1 + 2)
         listed = self.program.json("archive", "ls", *self.place, "--output", "json")
         check.equal("as the list says", sum(file["erased"] for file in listed["files"]),
                     report["erased"])
@@ -203,7 +238,7 @@ class Erasure:
             line = wait_until("it listens", 120, lambda: said in past.tail() and past.tail())
             past.address = line.split(said)[1].split()[0]
             wait_until("it is ready", 60, past.is_ready)
-            for user in (*GONE, KILLED):
+            for user in (*GONE, KILLED, ELSEWHERE):
                 status = past.get(f"/v1/users/{quoted(user)}/features").status
                 check.equal("status of the features of who was erased", status, 404)
             others = [user for user in self.users if not self.answers(past, user)]
@@ -267,6 +302,7 @@ def main():
     checks = Checks()
     run = Erasure(checks, Program(args.binary, args.scratch), args)
     stages = [
+        ("snapshots of other lineages forget a user too", run.in_other_lineages),
         ("three users ask while the stream goes on", run.asked_under_load),
         ("killed right after a request", run.killed),
         ("asked from the shell; who comes back is new", run.from_the_shell),

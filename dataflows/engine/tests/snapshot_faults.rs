@@ -286,6 +286,27 @@ fn what_is_older_than_an_erasure_goes_once_there_is_a_newer_one() {
     assert_eq!(newest.expect("memory can be read").expect("it is whole").epoch(), Epoch(6));
 }
 
+/// Nobody goes on with it: not even the last one stays, nor what a dead writer has left.
+#[test]
+fn of_a_lineage_that_is_given_up_all_that_is_older_goes() {
+    let objects = holding(&[3, 6]);
+    let dead = folder("parts").join(&format!("{:020}-{}", 5, Digest::of(b"dead"))).expect("a name");
+    objects.put_if_absent(&dead, Bytes::from_static(b"half a snapshot")).expect("put");
+    // Whoever erases has another configuration.
+    let mut other = core();
+    other.factors.item_rate *= 2.0;
+    let store = SnapshotStore::new(Arc::<MemoryObjects>::clone(&objects) as _, &other);
+    assert_eq!(store.lineages().expect("listed"), BTreeSet::from([lineage()]));
+    assert_eq!(store.kept(lineage()).expect("read").len(), 2, "known by any configuration");
+    assert_eq!(store.forget_before(lineage(), Epoch(7)).expect("read"), None);
+    assert!(store.give_up_before(lineage(), Epoch(6)).expect("deleted") >= 2);
+    assert_eq!(names(&*objects, "manifests").len(), 1, "one is new enough");
+    assert!(!names(&*objects, "parts").contains(&dead));
+    assert!(store.give_up_before(lineage(), Epoch(7)).expect("deleted") >= 2);
+    let left = (names(&*objects, "manifests"), names(&*objects, "parts"));
+    assert_eq!(left, (Vec::new(), Vec::new()));
+}
+
 #[test]
 fn garbage_is_what_neither_of_the_two_newest_needs() {
     let objects = holding(&[1, 2, 4]);

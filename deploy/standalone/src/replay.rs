@@ -100,7 +100,7 @@ impl HistoryArgs {
         }
         let objects = open_archive(config, Access::Read)?;
         let log = ArchiveLog::open(objects).map_err(|error| of_archive(error, config))?;
-        if log.catalogue().number() == 0 {
+        if log.catalogue().all_files().next().is_none() {
             return Err(no_archive(config));
         }
         let erasures = log.catalogue().erasures().to_vec();

@@ -40,7 +40,7 @@ impl SnapshotStore {
         let loader = self.loader(names, lineage);
         let mut kept: Vec<(ObjectName, SnapshotManifest)> = Vec::new();
         for info in self.objects.list(&names.manifests)?.into_iter().rev() {
-            let manifest = match loader.manifest(&info.name) {
+            let manifest = match loader.any_manifest(&info.name) {
                 Ok(manifest) => manifest,
                 Err(LoadError::Invalid(_)) => continue,
                 Err(LoadError::Objects(error)) => return Err(error.into()),
@@ -127,7 +127,7 @@ impl SnapshotStore {
         let loader = self.loader(names, lineage);
         let mut needed: BTreeSet<ObjectName> = BTreeSet::new();
         for info in &left {
-            match loader.manifest(&info.name) {
+            match loader.any_manifest(&info.name) {
                 Ok(manifest) => needed.extend(manifest.parts.iter().map(|part| names.part(part))),
                 Err(LoadError::Invalid(_)) => {}
                 Err(LoadError::Objects(error)) => return Err(error.into()),

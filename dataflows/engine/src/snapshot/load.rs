@@ -48,17 +48,23 @@ pub(super) struct Loader<'a> {
 impl Loader<'_> {
     /// A manifest that is sound, of this history and complete.
     pub(super) fn manifest(&self, name: &ObjectName) -> Result<SnapshotManifest, LoadError> {
+        let manifest = self.any_manifest(name)?;
+        self.check(name, &manifest)?;
+        Ok(manifest)
+    }
+
+    /// As [`Self::manifest`], whatever its configuration: enough to know what it needs.
+    pub(super) fn any_manifest(&self, name: &ObjectName) -> Result<SnapshotManifest, LoadError> {
         let bytes = self.objects.get(name)?;
         let bytes = bytes.ok_or_else(|| InvalidSnapshot::Missing(name.clone()))?;
         let corrupt = |source| InvalidSnapshot::Manifest { name: name.clone(), source };
         let manifest = decode_manifest(&bytes).map_err(corrupt)?;
-        self.check(name, &manifest)?;
+        self.check_whole(name, &manifest)?;
         Ok(manifest)
     }
 
     fn check(&self, name: &ObjectName, manifest: &SnapshotManifest) -> Result<(), InvalidSnapshot> {
         let pairs = [
-            ("lineage", manifest.lineage.to_string(), self.lineage.to_string()),
             (
                 "[core] configuration",
                 manifest.core_config.to_string(),
@@ -74,6 +80,19 @@ impl Loader<'_> {
             if held != wanted {
                 return Err(InvalidSnapshot::Foreign { name: name.clone(), what, held, wanted });
             }
+        }
+        Ok(())
+    }
+
+    fn check_whole(
+        &self,
+        name: &ObjectName,
+        manifest: &SnapshotManifest,
+    ) -> Result<(), InvalidSnapshot> {
+        if manifest.lineage != self.lineage {
+            let (held, wanted) = (manifest.lineage.to_string(), self.lineage.to_string());
+            let name = name.clone();
+            return Err(InvalidSnapshot::Foreign { name, what: "lineage", held, wanted });
         }
         let mut shards: Vec<u8> =
             manifest.parts.iter().flat_map(|part| part.shards.iter().copied()).collect();

@@ -57,7 +57,7 @@ struct Counts {
 pub(super) fn run(args: &ExportArgs, config: &Config) -> Outcome {
     let objects = open_archive(config, Access::Read)?;
     let log = ArchiveLog::open(objects).map_err(|error| of_archive(error, config))?;
-    if log.catalogue().number() == 0 {
+    if log.catalogue().all_files().next().is_none() {
         return Err(no_archive(config));
     }
     let log: Arc<dyn EventLog> = Arc::new(log);

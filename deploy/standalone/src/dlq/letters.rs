@@ -103,7 +103,7 @@ fn open(
 fn archived(config: &Config) -> Outcome<Arc<dyn EventLog>> {
     let objects = open_archive(config, Access::Read)?;
     let log = ArchiveLog::open(objects).map_err(|error| of_archive(error, config))?;
-    if log.catalogue().number() == 0 {
+    if log.catalogue().all_files().next().is_none() {
         return Err(no_archive(config));
     }
     Ok(Arc::new(log))

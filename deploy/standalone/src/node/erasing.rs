@@ -78,10 +78,9 @@ impl Receipts {
         self.wishes.lock().remove(&lineage);
     }
 
-    /// Asks for a snapshot as of `epoch` or later; false when this process does not fold it.
-    fn wish(&self, lineage: Lineage, epoch: Epoch) -> bool {
-        let wishes = self.wishes.lock();
-        wishes.get(&lineage).inspect(|wish| wish.want(epoch)).is_some()
+    /// Asks for a snapshot as of `epoch` or later, if this process folds the lineage.
+    fn wish(&self, lineage: Lineage, epoch: Epoch) {
+        self.wishes.lock().get(&lineage).into_iter().for_each(|wish| wish.want(epoch));
     }
 
     fn folds(&self, lineage: Lineage) -> bool {
@@ -109,6 +108,8 @@ pub(super) struct Erasing {
     deleted: usize,
     rests_until: Option<Instant>,
     looks_at: Option<Instant>,
+    /// For the snapshots of the first one.
+    waits_since: Option<Instant>,
 }
 
 impl Erasing {
@@ -127,6 +128,7 @@ impl Erasing {
             deleted: 0,
             rests_until: None,
             looks_at: None,
+            waits_since: None,
         })
     }
 
@@ -181,7 +183,7 @@ impl Erasing {
         if let Some(rest) = &mut self.outstanding {
             rest.pop_front();
         }
-        (self.deleted, self.looks_at) = (0, None);
+        (self.deleted, self.looks_at, self.waits_since) = (0, None, None);
         tracing::info!(number = first.erasure.number, "an erasure is over, its receipt written");
         Ok(true)
     }
@@ -193,7 +195,9 @@ impl Erasing {
         catalogue: &Catalogue,
     ) -> Option<Option<(usize, Epoch)>> {
         let Some(kept) = &self.snapshots else { return Some(None) };
-        match kept.forget(epoch, (self.lineage, catalogue), &self.receipts, &mut self.deleted) {
+        let waited = self.waits_since.get_or_insert_with(Instant::now).elapsed();
+        let (receipts, deleted) = ((&self.receipts, waited), &mut self.deleted);
+        match kept.forget(epoch, (self.lineage, catalogue), receipts, deleted) {
             Ok(true) => Some((self.deleted > 0 || kept.has_any()).then_some((self.deleted, epoch))),
             Ok(false) => None,
             Err(error) => {

@@ -2,6 +2,7 @@
 //! first; all others go. The one exception is what belongs to another log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use eddyline_connect::log::BoxError;
 use eddyline_connect::objects::{Access, ObjectStore};
@@ -15,6 +16,9 @@ use super::super::snapshots::open_place;
 use super::Receipts;
 use crate::config::Config;
 use crate::exit::Outcome;
+
+/// How long a registered lineage may take to be folded, before it is taken for one that is not.
+const BEGIN: Duration = Duration::from_secs(60);
 
 /// The store of snapshots, and of what is registered beside them.
 pub(super) struct Kept {
@@ -38,12 +42,13 @@ impl Kept {
     }
 
     /// Deletes snapshots from before `epoch` and counts their objects; false while a newer one is
-    /// waited for. `own` is the lineage of the configuration, `catalogue` the archive's.
+    /// waited for. `own` is the lineage of the configuration, `catalogue` the archive's; so long it
+    /// has been waited for already.
     pub(super) fn forget(
         &self,
         epoch: Epoch,
         (own, catalogue): (Lineage, &Catalogue),
-        receipts: &Receipts,
+        (receipts, waited): (&Receipts, Duration),
         deleted: &mut usize,
     ) -> Result<bool, BoxError> {
         let mut all = self.store.lineages()?;
@@ -55,19 +60,25 @@ impl Kept {
                 tracing::warn!(%lineage, "its snapshots are of another log: left alone");
                 continue;
             }
-            if let Some(objects) = self.store.forget_before(lineage, epoch)? {
-                *deleted += objects;
-                continue;
-            }
-            // Whoever folds it here is asked; who does elsewhere writes one by and by.
+            // Who folds it elsewhere writes a snapshot by and by; here it may be about to begin.
             let is_kept = lineage == own || registry.lineages().is_kept(lineage);
-            let is_folded = receipts.wish(lineage, epoch) || !receipts.folds(own);
-            if is_kept && is_folded {
+            let is_folded = receipts.folds(lineage) || !receipts.folds(own) || waited < BEGIN;
+            if !is_kept || !is_folded {
+                let objects = self.store.give_up_before(lineage, epoch)?;
+                if objects > 0 {
+                    tracing::warn!(
+                        %lineage, before_epoch = %epoch, objects,
+                        "an erased user was in its snapshots, which nobody goes on with: deleted; \
+                         `replay rebuild` makes its state again"
+                    );
+                }
+                *deleted += objects;
+            } else if let Some(objects) = self.store.forget_before(lineage, epoch)? {
+                *deleted += objects;
+            } else {
+                receipts.wish(lineage, epoch);
                 is_done = false;
-                continue;
             }
-            tracing::info!(%lineage, "nobody goes on with it: its snapshots hold an erased user");
-            *deleted += self.store.give_up_before(lineage, epoch)?;
         }
         Ok(is_done)
     }
