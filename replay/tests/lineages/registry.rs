@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use eddyline_connect::objects::{MemoryObjects, ObjectError, ObjectInfo, ObjectName, ObjectStore};
 use eddyline_model::config::{CoreConfig, Descent};
+use eddyline_replay::archive::Nonce;
+use eddyline_replay::lineages::record::Record;
 use eddyline_replay::lineages::{Action, Lineages, LineagesError, Refused, Registered, Registry};
 use eddyline_schemas::lineage::{Epoch, Lineage};
 use eddyline_schemas::time::TimestampMs;
@@ -190,6 +192,23 @@ fn a_change_whose_reply_was_lost_is_found_again_and_made_once() {
             assert!(died.is_err() || is_done, "what was said to be done is");
         }
     }
+}
+
+/// The first record of a registry that says the same as every other at the same moment.
+fn first_record() -> Record {
+    let store = Arc::new(MemoryObjects::new());
+    register(&mut open(&store), &core(1)).expect("nobody else writes");
+    let bytes = store.get(&name(1)).expect("memory never fails").expect("it was written");
+    Record::decode(&name(1), &bytes).expect("it is whole")
+}
+
+#[test]
+fn every_record_is_its_writers_own_though_it_says_the_same() {
+    let (one, two) = (first_record(), first_record());
+    let without = |record: &Record| Record { nonce: Nonce::default(), ..record.clone() };
+    assert_eq!(without(&one), without(&two), "only the nonce can tell them apart");
+    assert_ne!(one.nonce, two.nonce);
+    assert_ne!(one.encode(), two.encode(), "so a store never takes one for the other");
 }
 
 #[test]
