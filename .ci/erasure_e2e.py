@@ -77,6 +77,8 @@ class Erasure:
     def in_other_lineages(self):
         """A lineage that is followed makes newer snapshots; what nobody follows loses them."""
         check, server = self.checks, self.server.start()
+        self.visit("the first one", self.items[0])
+        server.settled(1)
         for item in self.items[:5]:
             self.visit(ELSEWHERE, item)
         wait_until("the archive has it", 60, lambda: self.mentions(ELSEWHERE)
