@@ -100,12 +100,13 @@ fn nothing_that_is_left_says_the_id() {
     let mut catalogue = story.catalogue();
     let user = UserId::new(VISITOR).expect("a valid id");
     let before = catalogue.all_files().count();
+    let generation = format!("-g{:04}.parquet", catalogue.number());
     let subject = Subject { user, request: None };
     let done = erase(&*story.objects, &mut catalogue, &[subject], Nonce([1; 16])).expect("whole");
     assert_eq!((done.erasures[0].rows, done.erasures[0].requests), (12, 1));
     assert_eq!(mentions(&*story.objects, VISITOR), [""; 0]);
     assert_eq!(catalogue.all_files().count(), before, "as many files as before");
-    let anew = catalogue.all_files().filter(|file| file.name.as_str().ends_with("-g0001.parquet"));
+    let anew = catalogue.all_files().filter(|file| file.name.as_str().ends_with(&generation));
     assert_eq!(anew.count(), done.added.len());
     check_whole(&*story.objects);
 }

@@ -106,12 +106,7 @@ pub(crate) fn run(args: &ReplayBenchArgs, config: &ConfigArgs) -> Outcome {
             rebuilt = Some(rebuild(&core, &log, workers, (digest.epoch, every))?);
             Ok(())
         })?;
-        if rebuilt == Some(digest) {
-            return Ok(seconds);
-        }
-        let message = format!("the archive gives another state: {rebuilt:?}, live had {digest:?}");
-        Err(Stop::new(Exit::Mismatch, message)
-            .remedy("report it with the line above: it must never happen"))
+        same(rebuilt, digest).map(|()| seconds)
     };
     let whole = rebuild(CHECK_EVERY)?;
     let peak_memory_bytes = memory::peak_bytes();
@@ -135,6 +130,15 @@ pub(crate) fn run(args: &ReplayBenchArgs, config: &ConfigArgs) -> Outcome {
         epochs: digest.epoch.0,
         workers,
     })
+}
+
+fn same(rebuilt: Option<StateDigest>, live: StateDigest) -> Outcome {
+    if rebuilt == Some(live) {
+        return Ok(());
+    }
+    let message = format!("the archive gives another state: {rebuilt:?}, live had {live:?}");
+    Err(Stop::new(Exit::Mismatch, message)
+        .remedy("report it with the line above: it must never happen"))
 }
 
 fn timed(records: u64, work: impl FnOnce() -> Outcome) -> Outcome<f64> {
