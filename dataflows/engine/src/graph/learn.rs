@@ -280,8 +280,10 @@ impl ReadPhase {
         let dim = config.factors.dim;
         let price = |item| reading.view.row(item)?.document.as_ref()?.price;
         let mut touched = std::mem::take(&mut self.touched);
-        touched.sort_unstable();
         let is_told = self.context.folds.tell(epoch);
+        if is_told {
+            touched.sort_unstable();
+        }
         let mut deltas = Vec::with_capacity(if is_told { touched.len() * 2 } else { 0 });
         for &(shard, rank) in &touched {
             let mut shard = self.context.tables.users[usize::from(shard)].write();
